@@ -1,0 +1,39 @@
+"""Datasets, their splits, batches and augmentation."""
+
+from spikeloom.data.augment import Augment, normalise, unit
+from spikeloom.data.autoaugment import AutoAugment
+from spikeloom.data.batches import Order, batches
+from spikeloom.data.cifar import cifar10, cifar100
+from spikeloom.data.digits import digits
+from spikeloom.data.files import data_root
+from spikeloom.data.folder import image_folder
+from spikeloom.data.idx import fashion_mnist, kmnist, mnist
+from spikeloom.data.source import Images, Source, Splits, TensorImages, split
+from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
+
+__all__ = [
+    "Augment",
+    "AutoAugment",
+    "Crop",
+    "Cutout",
+    "Flip",
+    "Images",
+    "Mixup",
+    "Order",
+    "Source",
+    "Splits",
+    "TensorImages",
+    "batches",
+    "cifar10",
+    "cifar100",
+    "data_root",
+    "digits",
+    "fashion_mnist",
+    "image_folder",
+    "kmnist",
+    "mnist",
+    "normalise",
+    "roll",
+    "split",
+    "unit",
+]

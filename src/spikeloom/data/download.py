@@ -1,0 +1,42 @@
+"""Fetch a dataset's official files, checked against their known checksums."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+
+from spikeloom.data.files import Remote
+
+
+def fetch(remote: Remote, root: Path, *, whole: Callable[[], bool]) -> None:
+    """Fetch what is missing into the root; processes that ask at once wait for one another.
+
+    Args:
+        whole: says whether all is there by now, because another process has fetched it.
+
+    Raises:
+        ValueError: a fetched file does not have the known checksum.
+        ConnectionError: the server does not answer or refuses.
+    """
+    folder = root / remote.into
+    with FileLock(root / ".spikeloom-download.lock"):
+        if whole():
+            return
+        for name, known in remote.hashes.items():
+            plain = folder / name.removesuffix(".gz")
+            if not remote.unpack and (plain.is_file() or (folder / name).is_file()):
+                continue
+            _retrieve(remote, folder, name, known)
+
+
+def _retrieve(remote: Remote, folder: Path, name: str, known: str) -> None:
+    processor = pooch.Untar(extract_dir=".") if remote.unpack else None
+    try:
+        pooch.retrieve(remote.url + name, known, fname=name, path=folder, processor=processor)
+    except requests.RequestException as error:
+        raise ConnectionError(
+            f"could not fetch {remote.url + name} ({error}); try again later, or put the file "
+            f"into {folder} yourself"
+        ) from error

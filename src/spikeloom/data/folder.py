@@ -1,0 +1,135 @@
+"""Pictures in folders, one folder per class, decoded when they are asked for."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from spikeloom.data.files import data_root
+from spikeloom.data.source import Source
+from spikeloom.registry import register
+
+
+@dataclass(frozen=True, eq=False)
+class FolderImages:
+    """Picture files with labels; each is decoded to RGB of one size when it is read.
+
+    The picture keeps its proportions: it is scaled until it covers ``size`` and the overhang is
+    cut off evenly.
+
+    Shape:
+        labels int64 [M] for M paths; size (H, W)
+    """
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        pixels = [_decode(self.paths[at], self.size) for at in indices]
+        images = torch.stack(pixels) if pixels else torch.empty(0, 3, *self.size, dtype=torch.uint8)
+        return images, self.labels[torch.as_tensor(indices, dtype=torch.int64)]
+
+
+@register("dataset", "image_folder")
+def image_folder(
+    root: Path | None = None,
+    *,
+    size: int | tuple[int, int],
+    folder: str = ".",
+    mean: Sequence[float] = (0.5, 0.5, 0.5),
+    std: Sequence[float] = (0.5, 0.5, 0.5),
+    download: bool = False,
+) -> Source:
+    """Your own pictures: ``train/<class>/*`` and ``test/<class>/*``, decoded while training.
+
+    Classes are the folders of ``train`` in alphabetical order. Files that Pillow has no format for,
+    by their suffix, are passed over. The record notes a digest of names and sizes, not of contents.
+
+    Args:
+        root: folder with the datasets; the variable SPIKELOOM_DATA if None.
+        size: side, or (height, width), that every picture is brought to [pixels].
+        folder: where under the root ``train`` and ``test`` are.
+        mean: per channel, of pixels scaled to 0..1.
+        std: per channel, of pixels scaled to 0..1.
+        download: not possible here.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or a class has no pictures.
+        ValueError: size < 1, mean or std not of three channels, a test class without training
+            pictures, ``download``. A picture that cannot be decoded raises when it is read.
+    """
+    if download:
+        raise ValueError("image_folder has nothing to fetch; put the pictures there yourself")
+    if len(mean) != 3 or len(std) != 3:
+        raise ValueError(f"pictures have 3 channels, got {len(mean)} means and {len(std)} stds")
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {height} x {width}")
+    base = data_root(root) / folder
+    classes = tuple(sorted(path.name for path in _folders(base / "train")))
+    extra = {path.name for path in _folders(base / "test")} - set(classes)
+    if extra:
+        raise ValueError(
+            f"{base / 'test'} has classes {sorted(extra)} that {base / 'train'} has not"
+        )
+    train, train_digest = _collect(base / "train", classes, (height, width))
+    test, test_digest = _collect(base / "test", classes, (height, width))
+    return Source(
+        "image_folder",
+        train,
+        test,
+        (3, height, width),
+        classes,
+        tuple(mean),
+        tuple(std),
+        {"train (names and sizes)": train_digest, "test (names and sizes)": test_digest},
+    )
+
+
+def _folders(part: Path) -> list[Path]:
+    if not part.is_dir():
+        raise FileNotFoundError(f"there is no folder {part}; expected {part}/<class>/<picture>")
+    found = [p for p in part.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    if not found:
+        raise FileNotFoundError(f"{part} has no class folders; expected {part}/<class>/<picture>")
+    return found
+
+
+def _collect(part: Path, classes: Sequence[str], size: tuple[int, int]) -> tuple[FolderImages, str]:
+    known = Image.registered_extensions()
+    paths: list[Path] = []
+    labels: list[int] = []
+    digest = hashlib.sha256()
+    for label, name in enumerate(classes):
+        if part.name == "test" and not (part / name).is_dir():
+            continue
+        pictures = sorted(p for p in (part / name).iterdir() if p.suffix.lower() in known)
+        if not pictures:
+            raise FileNotFoundError(f"{part / name} holds no pictures; fill it or remove it")
+        for picture in pictures:
+            digest.update(f"{name}/{picture.name} {picture.stat().st_size}\n".encode())
+        paths += pictures
+        labels += [label] * len(pictures)
+    return FolderImages(tuple(paths), torch.tensor(labels), size), digest.hexdigest()
+
+
+def _decode(path: Path, size: tuple[int, int]) -> Tensor:
+    try:
+        with Image.open(path) as picture:
+            fitted = ImageOps.fit(
+                picture.convert("RGB"), (size[1], size[0]), Image.Resampling.BILINEAR
+            )
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ValueError(
+            f"{path} was not decoded as a picture ({error}); repair or remove it"
+        ) from error
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)

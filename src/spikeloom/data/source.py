@@ -1,0 +1,194 @@
+"""What a dataset is here: two sets of images with labels, and a split of them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Images(Protocol):
+    """A map-style dataset of labelled images, read a batch at a time."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """The images and labels at those indices.
+
+        Shape:
+            -> x uint8 [B, C, H, W], y int64 [B]
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TensorImages:
+    """Images held in memory.
+
+    Shape:
+        images uint8 [M, C, H, W], labels int64 [M]
+
+    Raises:
+        ValueError: another dtype or rank, or the two lengths differ.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        x, y = self.images, self.labels
+        if x.dtype != torch.uint8 or x.dim() != 4:
+            raise ValueError(
+                f"images must be uint8 [M, C, H, W], got {x.dtype} {tuple(x.shape)}; "
+                "scale to 0..255 and add a channel axis with images[:, None]"
+            )
+        if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 [{len(x)}], one for each image, "
+                f"got {y.dtype} {tuple(y.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        at = torch.as_tensor(indices, dtype=torch.int64)
+        return self.images[at], self.labels[at]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A dataset as read from disk.
+
+    Args:
+        name: the registered name.
+        train: images to learn from; the validation split is cut from these.
+        test: images to report on, never to choose by.
+        shape: (C, H, W).
+        class_names: one name per label, so ``class_names[y]`` is the class.
+        mean: per channel, of pixels scaled to 0..1.
+        std: per channel, of pixels scaled to 0..1.
+        files: file name -> sha256 of what was read; empty if nothing was read.
+    """
+
+    name: str
+    train: Images
+    test: Images
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Which images are for what: ``train`` and ``val`` index ``source.train``.
+
+    Shape:
+        train, val, test int64, one axis each; ``test`` indexes ``source.test``
+    """
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    rule: str = ""
+    seed: int = 0
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, rule, seed and a digest of each index list, for the run record."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {
+            "rule": self.rule,
+            "seed": self.seed,
+            **{part: {"count": len(at), "sha256": _digest(at)} for part, at in parts.items()},
+        }
+
+
+def split(
+    source: Source,
+    *,
+    val: int = 5000,
+    val_from: Literal["last", "random"] = "last",
+    train: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Cut a validation split off the training images, and subsets if asked for.
+
+    Args:
+        val: number of validation images; 0 for none.
+        val_from: the last ``val`` training images, or a draw with ``seed``.
+        train: how many of the rest to train on, drawn with ``seed``; all of them if None.
+        test: how many test images, the first ones; all of them if None.
+        seed: of the draws, >= 0; without a draw it changes nothing.
+
+    Returns:
+        Splits whose index lists are in increasing order and do not overlap.
+
+    Raises:
+        ValueError: a count that the source does not have, an unknown rule, a negative seed.
+    """
+    if val_from not in ("last", "random"):
+        raise ValueError(f"val_from is {val_from!r}; use 'last' or 'random'")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; use a number >= 0")
+    have, have_test = len(source.train), len(source.test)
+    if not 0 <= val < have:
+        raise ValueError(
+            f"val = {val}, but {source.name} has {have} training images and some must be left to "
+            f"train on; use 0 <= val < {have}"
+        )
+    _check_count("train", train, have - val, f"after val = {val} are taken off")
+    _check_count("test", test, have_test, f"in the test set of {source.name}")
+
+    draw = np.random.default_rng(seed)
+    order = np.arange(have) if val_from == "last" else draw.permutation(have)
+    rest, held = order[: have - val], order[have - val :]
+    chosen = rest if train is None else draw.choice(rest, train, replace=False)
+    rule = f"val {val} {val_from} of {have}"
+    rule += "" if train is None else f", train {train} drawn of {have - val}"
+    rule += "" if test is None else f", test first {test} of {have_test}"
+    first = np.arange(have_test if test is None else test)
+    return Splits(_indices(chosen), _indices(held), _indices(first), rule, seed)
+
+
+def pixel_mean_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of pixels scaled to 0..1.
+
+    Counted from a histogram, so that no float copy of the images is made.
+
+    Shape:
+        images uint8 [M, C, H, W] -> mean [C], std [C]
+    """
+    level = torch.arange(256, dtype=torch.float64) / 255
+    mean: list[float] = []
+    std: list[float] = []
+    for channel in images.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+        mean.append(float(share @ level))
+        std.append(float(share @ (level - mean[-1]) ** 2) ** 0.5)
+    return tuple(mean), tuple(std)
+
+
+def _check_count(name: str, count: int | None, have: int, where: str) -> None:
+    if count is not None and not 1 <= count <= have:
+        raise ValueError(f"{name} = {count}, but there are {have} images {where}")
+
+
+def _indices(at: "Sequence[int] | np.ndarray[Any, Any]") -> Tensor:
+    return torch.from_numpy(np.sort(np.asarray(at, dtype=np.int64)))
+
+
+def _digest(at: Tensor) -> str:
+    return hashlib.sha256(at.numpy().astype("<i8").tobytes()).hexdigest()

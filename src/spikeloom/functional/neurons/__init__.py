@@ -1,0 +1,32 @@
+"""Neuron models, one per file."""
+
+from spikeloom.functional.neurons.alif import ALIFState, ALIFTrace, alif, alif_step, alif_trace
+from spikeloom.functional.neurons.cuba import (
+    CubaState,
+    CubaTrace,
+    cuba_lif,
+    cuba_lif_step,
+    cuba_lif_trace,
+)
+from spikeloom.functional.neurons.li import li
+from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
+
+__all__ = [
+    "ALIFState",
+    "ALIFTrace",
+    "CubaState",
+    "CubaTrace",
+    "Reset",
+    "Trace",
+    "alif",
+    "alif_step",
+    "alif_trace",
+    "cuba_lif",
+    "cuba_lif_step",
+    "cuba_lif_trace",
+    "if_",
+    "li",
+    "lif",
+    "lif_step",
+    "lif_trace",
+]

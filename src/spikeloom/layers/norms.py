@@ -1,0 +1,197 @@
+"""Batch normalisation of sequences: pooled over time, threshold-scaled, and per time step."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spikeloom.functional.sequence import check_sequence
+from spikeloom.papers import Paper
+from spikeloom.registry import register
+
+TDBN = Paper(
+    key="zheng2021tdbn",
+    title="Going Deeper With Directly-Trained Larger Spiking Neural Networks",
+    authors=("Hanle Zheng", "Yujie Wu", "Lei Deng", "Yifan Hu", "Guoqi Li"),
+    venue="AAAI Conference on Artificial Intelligence",
+    year=2021,
+    url="https://arxiv.org/abs/2011.05280",
+)
+BNTT = Paper(
+    key="kim2021bntt",
+    title="Revisiting Batch Normalization for Training Low-Latency Deep Spiking Neural Networks "
+    "From Scratch",
+    authors=("Youngeun Kim", "Priyadarshini Panda"),
+    venue="Frontiers in Neuroscience",
+    year=2021,
+    url="https://doi.org/10.3389/fnins.2021.773954",
+)
+
+
+@register("norm", "bn")
+class BatchNorm(nn.Module):
+    """Batch normalisation with statistics pooled over time and batch.
+
+    y = weight (x - mean) / sqrt(var + eps) + bias, mean and (biased) var per channel over T, N and
+    space while training, running averages in evaluation. Under several processes the statistics
+    are those of all of them, so that the result does not depend on how a batch is split.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+        momentum: share of the new batch in the running averages.
+    Shape:
+        x_seq [T, N, C, *] -> [T, N, C, *]
+
+    Raises:
+        ValueError: the input has another number of channels, or one value per channel in training.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.channels, self.eps, self.momentum = channels, eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        check_sequence(x_seq, least=3)
+        if x_seq.shape[2] != self.channels:
+            raise ValueError(
+                f"{type(self).__name__} was built for {self.channels} channels, got "
+                f"[T, N, C, *] = {tuple(x_seq.shape)}"
+            )
+        y = self.normalise(x_seq.flatten(0, 1), self.weight)
+        return y.unflatten(0, x_seq.shape[:2])
+
+    def normalise(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Normalise [M, C, *] with the given weight and this layer's other values."""
+        if self.training and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._normalise_together(x, weight)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, weight, self.bias,
+            self.training, self.momentum, self.eps,
+        )  # fmt: skip
+
+    def _normalise_together(self, x: Tensor, weight: Tensor) -> Tensor:
+        over = [d for d in range(x.dim()) if d != 1]
+        one = x.new_tensor([float(x.numel() // x.shape[1])])
+        sums = torch.cat([x.sum(over), one])
+        total: Tensor = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
+        count = total[-1]
+        mean = total[:-1] / count
+        centred = x - mean.view(1, -1, *[1] * (x.dim() - 2))
+        squares: Tensor = _SumOverProcesses.apply(centred.square().sum(over))  # type: ignore[no-untyped-call]
+        var = squares / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_((var * count / (count - 1)).detach(), self.momentum)
+        scale = weight * torch.rsqrt(var + self.eps)
+        return centred * scale.view(1, -1, *[1] * (x.dim() - 2)) + self.bias.view(
+            1, -1, *[1] * (x.dim() - 2)
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum over all processes; its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+@register("norm", "tdbn", paper=TDBN)
+class ThresholdBatchNorm(BatchNorm):
+    """Threshold-dependent batch normalisation (tdBN).
+
+    y = weight * alpha * v_threshold (x - mean) / sqrt(var + eps) + bias, statistics over T, N and
+    space, so that pre-activations start with standard deviation ``alpha * v_threshold``.
+
+    Args:
+        channels: C.
+        v_threshold: threshold of the neurons that follow.
+        alpha: 1; the paper takes 1/sqrt(2) where two branches add up.
+    Shape:
+        x_seq [T, N, C, *] -> [T, N, C, *]
+    Source:
+        Zheng et al., AAAI 2021 (arXiv 2011.05280), eqs. 5-7.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        v_threshold: float = 1.0,
+        alpha: float = 1.0,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ) -> None:
+        super().__init__(channels, eps=eps, momentum=momentum)
+        if v_threshold <= 0 or alpha <= 0:
+            raise ValueError(f"v_threshold and alpha must be > 0, got {v_threshold}, {alpha}")
+        self.scale = alpha * v_threshold
+
+    def normalise(self, x: Tensor, weight: Tensor) -> Tensor:
+        return super().normalise(x, weight * self.scale)
+
+
+@register("norm", "bntt", paper=BNTT)
+class StepBatchNorm(nn.Module):
+    """Batch normalisation through time (BNTT): each step has its own statistics and scale.
+
+    y[t] = weight[t] (x[t] - mean[t]) / sqrt(var[t] + eps), without a bias, as published.
+
+    Args:
+        channels: C.
+        T: number of time steps; a longer sequence is refused.
+    Shape:
+        x_seq [T, N, C, *] -> [T, N, C, *]
+
+    Raises:
+        ValueError: more steps than it was built for.
+    Source:
+        Kim and Panda, Frontiers in Neuroscience 15, 2021, eq. 6.
+    """
+
+    def __init__(self, channels: int, *, T: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(
+            BatchNorm(channels, eps=eps, momentum=momentum) for _ in range(T)
+        )
+        for step in self.steps:
+            step.bias.requires_grad_(False)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        check_sequence(x_seq, least=3)
+        if x_seq.shape[0] > len(self.steps):
+            raise ValueError(
+                f"BNTT was built for T = {len(self.steps)}, got a sequence of {x_seq.shape[0]}; "
+                "its statistics belong to single steps, so build it with the longer T"
+            )
+        steps = x_seq.split(1)
+        return torch.cat([norm(x) for norm, x in zip(self.steps, steps, strict=False)])
+
+
+@register("norm", "none")
+class NoNorm(nn.Identity):
+    """No normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()

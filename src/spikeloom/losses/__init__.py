@@ -1,0 +1,5 @@
+"""Losses: logits (or spikes) of every step [T, N, K] and targets in, one number out."""
+
+from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
+
+__all__ = ["CountMSE", "RateCrossEntropy", "TemporalEfficientTraining"]

@@ -1,0 +1,5 @@
+"""Networks, one family a file: sequences [T, N, C, H, W] in, logits of every step [T, N, K] out."""
+
+from spikeloom.models.spiking_vgg import SpikingVGG
+
+__all__ = ["SpikingVGG"]

@@ -1,0 +1,31 @@
+"""The card of a paper: what a method is cited by."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method was published.
+
+    ``key`` is the BibTeX key; ``url`` the page of record; ``code`` the authors' code, if public.
+    """
+
+    key: str
+    title: str
+    authors: tuple[str, ...]
+    venue: str
+    year: int
+    url: str = ""
+    code: str = ""
+
+    def bibtex(self) -> str:
+        """The paper as one BibTeX entry."""
+        fields = {
+            "title": "{" + self.title + "}",
+            "author": " and ".join(self.authors),
+            "booktitle": self.venue,
+            "year": str(self.year),
+            "url": self.url,
+        }
+        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
+        return f"@inproceedings{{{self.key},\n{body}\n}}"

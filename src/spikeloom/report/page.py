@@ -1,0 +1,229 @@
+"""One static page about one run."""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from scipy import stats
+
+from spikeloom.report import activity, figures
+from spikeloom.report.epochs import Epoch
+from spikeloom.report.folder import RunFiles, read_run
+from spikeloom.report.result import Result, plain
+from spikeloom.report.template import render, write_whole
+from spikeloom.report.wording import change, count, duration, number, percent, quantity
+
+TRACED_LAYERS = 8
+LISTED_MISTAKES = 5
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline number: what it is, its value, and what to know about it."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure and its caption."""
+
+    svg: Markup
+    caption: str
+
+
+def write_report(run: Path) -> Path:
+    """Writes ``report.html`` into the run folder and returns its path.
+
+    The page holds all it shows: it loads nothing and runs no script. A run that has not finished
+    gets a page that says so.
+
+    Raises:
+        RunFolderError: the folder is not a run folder, or one of its files cannot be read.
+    """
+    files = read_run(run)
+    return write_whole(files.path / "report.html", page(files))
+
+
+def page(files: RunFiles) -> str:
+    """The page of a run as text; the same files give the same text."""
+    keys = (f"figure-{at}" for at in itertools.count(1))
+    result = files.result
+    return render(
+        "page.html.jinja",
+        files=files,
+        result=result,
+        tiles=_result_tiles(result) if result else _progress_tiles(files.epochs),
+        learning=list(_learning(files, keys)),
+        activity=list(_activity(files, keys)),
+        classes=list(_classes(result, keys)),
+        mistakes=_mistakes(result),
+        splits=_rows(result.splits if result else {}),
+        environment=_rows(files.environment),
+        columns=[(part, name) for part in ("train", "val") for name in _names(files.epochs, part)],
+        papers=[
+            (paper.method, paper.bibtex, _link(paper.bibtex))
+            for paper in (result.papers if result else ())
+        ],
+    )
+
+
+def _result_tiles(result: Result) -> list[Tile]:
+    test = plain(result.test)
+    twin = plain(result.twin.test).get("accuracy") if result.twin else None
+    tiles = [
+        Tile(f"Test {name}", quantity(name, value))
+        for name, value in sorted(test.items(), key=lambda item: item[0] != "accuracy")
+        if name != "count"
+    ]
+    if "accuracy" in test:
+        tiles[0] = replace(tiles[0], note=_sampling(test["accuracy"], test.get("count")))
+    if twin is not None:
+        gap = change("accuracy", test["accuracy"] - twin) if "accuracy" in test else ""
+        note = f"spiking minus twin: {gap}" if gap else ""
+        tiles.append(Tile("Non-spiking twin", percent(twin), note))
+    if result.mean_rate is not None:
+        note = "spikes per neuron and step, mean over layers"
+        tiles.append(Tile("Firing rate", f"{result.mean_rate:.3f}", note))
+    tiles.append(Tile("Parameters", count(result.parameters), result.model))
+    epochs = "" if result.epochs is None else f"{result.epochs} epochs"
+    tiles.append(Tile("Training time", duration(result.seconds), epochs))
+    if result.best:
+        tiles.extend(
+            Tile(f"Best validation {name}", quantity(name, value), f"epoch {result.best.epoch}")
+            for name, value in plain(result.best.val).items()
+            if name == "accuracy"
+        )
+    return tiles
+
+
+def _sampling(accuracy: float, samples: float | None) -> str:
+    """How far the test sample alone leaves the accuracy open (Wilson's interval)."""
+    if not samples or not 0.0 <= accuracy <= 1.0:
+        return ""
+    correct = stats.binomtest(round(accuracy * samples), int(samples))
+    low, high = correct.proportion_ci(0.95, method="wilson")
+    return f"{percent(low)} to {percent(high)} by chance of the {count(samples)} samples (95 %)"
+
+
+def _progress_tiles(epochs: Sequence[Epoch]) -> list[Tile]:
+    tiles = [Tile("Epochs so far", count(len(epochs)))]
+    if epochs:
+        last = epochs[-1]
+        for part, said in (("train", "Training"), ("val", "Validation")):
+            scores: Mapping[str, float] = getattr(last, part)
+            tiles += [
+                Tile(f"{said} {name}", quantity(name, scores[name]), f"epoch {last.epoch}")
+                for name in ("loss", "accuracy")
+                if name in scores
+            ]
+    return tiles
+
+
+def _learning(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
+    epochs = files.epochs
+    breaks = [at + 1 for at in range(1, len(epochs)) if epochs[at].phase != epochs[at - 1].phase]
+    phases = " Dotted lines: a new phase begins." if breaks else ""
+    names = dict.fromkeys(_names(epochs, "train") + _names(epochs, "val"))
+    for name in names:
+        lines = {
+            said: [getattr(epoch, part).get(name) for epoch in epochs]
+            for part, said in (("train", "training"), ("val", "validation"))
+            if name in _names(epochs, part)
+        }
+        svg = figures.curves(lines, name=name, key=next(keys), breaks=breaks)
+        broken = sum(v is not None and not math.isfinite(v) for y in lines.values() for v in y)
+        odd = f" {broken} values are not finite and left out." if broken else ""
+        yield Shown(Markup(svg), f"{name.capitalize()} by epoch.{phases}{odd}")
+    rates = [epoch.lr for epoch in epochs]
+    known = [rate for rate in rates if rate is not None]
+    if known:
+        log = min(known) > 0 and max(known) > 20 * min(known)
+        svg = figures.curves(
+            {"learning rate": rates}, name="learning rate", key=next(keys), breaks=breaks, log=log
+        )
+        yield Shown(Markup(svg), f"Learning rate by epoch{', on a log scale' * log}.{phases}")
+
+
+def _activity(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
+    result, sample = files.result, files.sample
+    if result and result.firing_rates:
+        svg = figures.rate_bars(result.firing_rates, key=next(keys))
+        yield Shown(Markup(svg), "Firing rate of each layer, from input to output.")
+    if result and result.accuracy_by_step:
+        lines = {"test": result.accuracy_by_step}
+        svg = figures.curves(lines, name="accuracy", over="time steps read", key=next(keys))
+        yield Shown(Markup(svg), "Test accuracy when only the first time steps are read.")
+    if not sample:
+        return
+    if sample.input is not None:
+        shape = " x ".join(map(str, sample.input.shape))
+        caption = f"The input behind the spikes and potentials shown ({shape})."
+        yield Shown(Markup(activity.picture(sample.input, key=next(keys))), caption)
+    if sample.spikes:
+        caption = "Spikes of some neurons of each layer: one row per neuron, one column per step."
+        yield Shown(Markup(activity.raster(sample.spikes, key=next(keys))), caption)
+    if sample.potential:
+        picked = _spread(list(sample.potential), TRACED_LAYERS)
+        caption = f"Membrane potential of some neurons in {len(picked)} of "
+        caption += f"{len(sample.potential)} layers."
+        if any(layer in sample.threshold for layer in picked):
+            caption += " Dashed: the threshold."
+        chosen = {layer: sample.potential[layer] for layer in picked}
+        svg = activity.traces(chosen, sample.threshold, key=next(keys))
+        yield Shown(Markup(svg), caption)
+
+
+def _classes(result: Result | None, keys: Iterator[str]) -> Iterator[Shown]:
+    if result and result.confusion:
+        svg = figures.confusion_matrix(result.confusion, result.class_names, key=next(keys))
+        yield Shown(
+            Markup(svg), "True against predicted class; shade: the share of the true class."
+        )
+
+
+def _mistakes(result: Result | None) -> list[tuple[int, str, str]]:
+    """The most frequent mistakes: how often, the true class, the class taken instead."""
+    if not result or not result.confusion:
+        return []
+    table = np.array(result.confusion)
+    np.fill_diagonal(table, 0)
+    names = result.class_names or [str(at) for at in range(len(table))]
+    order = np.argsort(-table, axis=None, kind="stable")[:LISTED_MISTAKES]
+    places = [divmod(int(at), len(table)) for at in order]
+    return [(int(table[t, p]), names[t], names[p]) for t, p in places if table[t, p]]
+
+
+def _names(epochs: Sequence[Epoch], part: str) -> list[str]:
+    return list(dict.fromkeys(name for epoch in epochs for name in getattr(epoch, part)))
+
+
+def _rows(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in mapping.items():
+        if isinstance(value, Mapping):
+            rows += _rows(value, f"{prefix}{name}.")
+        else:
+            shown = number(value, 6) if isinstance(value, float) else str(value)
+            rows.append((prefix + name, shown))
+    return rows
+
+
+def _spread(layers: list[str], most: int) -> list[str]:
+    """At most that many of the layers, evenly spaced, the first and the last among them."""
+    if len(layers) <= most:
+        return layers
+    return [layers[round(at * (len(layers) - 1) / (most - 1))] for at in range(most)]
+
+
+def _link(bibtex: str) -> str:
+    found = re.search(r"url\s*=\s*[{\"]+(https?://[^}\"\s]+)", bibtex)
+    return found[1] if found else ""

@@ -1,0 +1,45 @@
+"""Fills the page templates and writes whole files."""
+
+import os
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from spikeloom.report import palette, wording
+
+HERE = Path(__file__).parent
+
+
+def render(template: str, **values: object) -> str:
+    """The template with its values; text is escaped, :class:`Markup` is not.
+
+    Raises:
+        jinja2.UndefinedError: a value that the template asks for is missing.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": wording.number,
+        "percent": wording.percent,
+        "count": wording.count,
+        "duration": wording.duration,
+    }
+    style = palette.stylesheet() + "\n" + (HERE / "page.css").read_text("utf-8")
+    return environment.get_template(template).render(style=Markup(style), **values)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Writes the file so that a reader sees the old or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, "utf-8")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Runs: configuration, the training loop, checkpoints, records. The room that knows all names."""

@@ -1,0 +1,207 @@
+"""What to run: typed configuration, read from TOML recipes and ``key=value`` overrides."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from spikeloom.registry import unknown
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be run; the message says what to mend."""
+
+
+class Part(BaseModel):
+    """A registered thing and the arguments to build it with: ``{ name = "lif", tau = 2.0 }``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+def _part(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+AnyPart = Annotated[Part, BeforeValidator(_part)]
+
+
+class Strict(BaseModel):
+    """Refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Part):
+    """The network; keys beyond these are arguments of its builder."""
+
+    T: int = Field(4, ge=1, description="time steps")
+    neuron: AnyPart = Part(name="lif")
+    norm: AnyPart = Part(name="bn")
+    encoder: AnyPart = Part(name="constant")
+
+
+class DataConfig(Part):
+    """The data set and its splits; keys beyond these are arguments of its loader."""
+
+    batch: int = Field(128, ge=1, description="samples per update, over all processes")
+    val: int = Field(5000, ge=0, description="samples of the training set kept for validation")
+    val_from: Literal["last", "random"] = "last"
+    train: int | None = Field(None, ge=1, description="use a seeded subset of this size")
+    test: int | None = Field(None, ge=1, description="use the first so many test samples")
+    augment: tuple[AnyPart, ...] = ()
+    root: str | None = None
+    workers: int = Field(0, ge=0)
+
+
+class Phase(Strict):
+    """One stretch of training with its own learner, loss, optimizer and schedule."""
+
+    learner: AnyPart = Part(name="bptt")
+    loss: AnyPart = Part(name="rate_ce")
+    optimizer: AnyPart = Part.model_validate({"name": "sgd", "lr": 0.1, "momentum": 0.9})
+    schedule: AnyPart = Part(name="cosine")
+    epochs: int = Field(..., ge=1)
+    accumulate: int = Field(1, ge=1, description="batches whose gradients make one update")
+    clip_norm: float | None = Field(None, gt=0)
+    no_decay: tuple[str, ...] = Field((), description="parameter name patterns without decay")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights")
+
+
+class RunConfig(Strict):
+    """How to run."""
+
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    threads: int | None = Field(None, ge=1)
+    select: Literal["last", "best"] = "last"
+    twin: bool = Field(False, description="also train the ReLU twin of the model")
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    tensorboard: bool = False
+
+
+class Config(Strict):
+    """A whole run."""
+
+    title: str = ""
+    model: ModelConfig
+    data: DataConfig
+    phase: tuple[Phase, ...] = Field(..., min_length=1)
+    run: RunConfig = RunConfig()
+    paper: dict[str, str | float] = {}
+
+
+def recipes() -> dict[str, Traversable]:
+    """The recipes shipped with the package: ``method/name`` -> file."""
+    root = resources.files("spikeloom") / "recipes"
+    return {
+        f"{room.name}/{file.name.removesuffix('.toml')}": file
+        for room in sorted(root.iterdir(), key=lambda entry: entry.name)
+        if room.is_dir()
+        for file in sorted(room.iterdir(), key=lambda entry: entry.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a shipped recipe (by name) or of a TOML file (by path).
+
+    Args:
+        recipe: ``digits_vgg``, ``bptt/digits_vgg`` or a path that ends in ``.toml``.
+        overrides: ``key=value`` with dotted keys, as ``phase.0.epochs=3``; values are TOML, and
+            bare words are text.
+
+    Raises:
+        ConfigError: unknown recipe, unreadable TOML, unknown key, wrong type or range.
+    """
+    text, origin = _text(str(recipe))
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(tree, override)
+    return validate(tree, origin)
+
+
+def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:
+    """The typed configuration of a parsed TOML tree.
+
+    Raises:
+        ConfigError: lists every key that is unknown or has a wrong type or range.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = [_sentence(dict(problem)) for problem in error.errors()]
+        raise ConfigError(f"{origin}:\n  " + "\n  ".join(lines)) from error
+
+
+def _text(recipe: str) -> tuple[str, str]:
+    if recipe.endswith(".toml"):
+        path = Path(recipe)
+        if not path.is_file():
+            raise ConfigError(f"no recipe file {recipe}")
+        return path.read_text(encoding="utf-8"), recipe
+    shipped = recipes()
+    hits = [name for name in shipped if recipe in (name, name.partition("/")[2])]
+    if len(hits) > 1:
+        raise ConfigError(f"recipe {recipe!r} is ambiguous: {', '.join(hits)}")
+    if not hits:
+        short = {name.partition("/")[2] for name in shipped}
+        raise ConfigError(unknown("recipe", recipe, short) + " Or give a path ending in .toml.")
+    return shipped[hits[0]].read_text(encoding="utf-8"), f"recipe {hits[0]}"
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r} is not of the form key=value")
+    node: Any = tree
+    *path, last = key.strip().split(".")
+    try:
+        for name in path:
+            node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
+            if isinstance(node, str):
+                raise ConfigError(f"override {override!r}: {name!r} is a name, not a table")
+        if isinstance(node, list):
+            node[int(last)] = _value(value)
+        else:
+            node[last] = _value(value)
+    except (IndexError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"override {override!r}: there is no {key!r} to set") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    where = ".".join(str(step) for step in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        *path, last = problem["loc"]
+        return f"{'.'.join(map(str, path)) or 'top level'}: " + unknown(
+            "key", str(last), _fields(path)
+        )
+    return f"{where} = {problem['input']!r}: {problem['msg']}"
+
+
+def _fields(path: Sequence[str | int]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {"phase": Phase, "run": RunConfig}
+    section = sections.get(str(path[0])) if path else Config
+    return list((section or Part).model_fields)

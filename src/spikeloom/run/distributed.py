@@ -1,0 +1,78 @@
+"""Several processes, started by ``torchrun``: who we are, and sums over all."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among its peers."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over all processes."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """The tensor of every process, by rank."""
+        if self.world == 1:
+            return [value]
+        parts = [torch.empty_like(value) for _ in range(self.world)]
+        dist.all_gather(parts, value)
+        return parts
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum every ``.grad`` over all processes; a missing one counts as zero.
+
+        One transfer for all of them, so that learners that write ``.grad`` themselves need
+        nothing of their own.
+        """
+        if self.world == 1:
+            return
+        with_grad = [p for p in parameters if p.requires_grad]
+        for p in with_grad:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        flat = torch.cat([p.grad.flatten() for p in with_grad if p.grad is not None])
+        dist.all_reduce(flat)
+        sizes = [p.numel() for p in with_grad]
+        for p, part in zip(with_grad, flat.split(sizes), strict=True):
+            p.grad = part.view_as(p).clone()
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """Join the group that ``torchrun`` set up; alone without it."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes()
+        return
+    joined = not dist.is_initialized()
+    if joined:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        if joined:
+            dist.destroy_process_group()

@@ -1,0 +1,122 @@
+"""What a trained network does: accuracy, confusion, firing rates, and a sample to look at."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.layers import Neuron
+from spikeloom.learning import Loss
+from spikeloom.run.task import Task
+
+
+def evaluate(task: Task, model: nn.Module, loss: Loss, part: str) -> dict[str, Any]:
+    """Loss and accuracy on ``val`` or ``test``, over all processes.
+
+    Returns:
+        ``loss``, ``accuracy`` (of the mean output), ``count``, ``accuracy_by_step`` (of the mean
+        over the first steps) and ``confusion`` [true][predicted].
+    """
+    K, T = task.source.num_classes, task.config.model.T
+    confusion = torch.zeros(K, K, dtype=torch.float64)
+    right = torch.zeros(T, dtype=torch.float64)
+    total = torch.zeros(1, dtype=torch.float64)
+    model.eval()
+    with torch.no_grad():
+        for x, y in task.load(part, task.order(part)):
+            if not len(x):
+                continue
+            batch = task.batch(x, y, training=False)
+            with task.autocast():
+                logits_seq = model(batch.x_seq)
+                total += float(loss(logits_seq, batch.y)) * len(y)
+            steps = torch.arange(1, T + 1, device=logits_seq.device).view(T, 1, 1)
+            chosen = (logits_seq.float().cumsum(0) / steps).argmax(-1).cpu()
+            right += (chosen == y).double().sum(1)
+            confusion.index_put_((y, chosen[-1]), torch.ones(len(y)).double(), accumulate=True)
+    for numbers in (confusion, right, total):
+        numbers.copy_(task.procs.sum(numbers.to(task.device)))
+    count = float(confusion.sum())
+    return {
+        "loss": float(total) / max(count, 1),
+        "accuracy": float(right[-1]) / max(count, 1),
+        "count": int(count),
+        "accuracy_by_step": (right / max(count, 1)).tolist(),
+        "confusion": confusion.long().tolist(),
+    }
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect the spikes [T, N, *] every neuron layer emits inside the block, by layer name."""
+    seen: dict[str, list[Tensor]] = {}
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, Neuron):
+            seen[name] = []
+            hooks.append(module.register_forward_hook(_keep(seen[name])))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _keep(into: list[Tensor]) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        into.append(output.detach())
+
+    return hook
+
+
+def firing_rates(task: Task, model: nn.Module, samples: int = 256) -> dict[str, float]:
+    """Spikes per neuron and step of every neuron layer, over the first test samples."""
+    model.eval()
+    indices = task.splits.test[:samples].tolist()
+    x, y = task.source.test.__getitems__(indices)
+    with torch.no_grad(), task.autocast(), watched(model) as seen:
+        model(task.batch(x, y, training=False).x_seq)
+    return {name: float(spikes[0].float().mean()) for name, spikes in seen.items() if spikes}
+
+
+def sample(
+    task: Task, model: nn.Module, *, neurons: int = 64, traced: int = 6
+) -> dict[str, Tensor]:
+    """One test image and what every layer does with it.
+
+    Returns:
+        ``input`` [C, H, W]; per layer ``spikes/<name>`` uint8 [T, n] and ``potential/<name>``
+        [T, k], the membrane before reset, of neurons spread evenly over the layer.
+    """
+    model.eval()
+    x, y = task.source.test.__getitems__(task.splits.test[:1].tolist())
+    out = {"input": x[0].float() / 255}
+    currents: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_pre_hook(_remember(currents, name))
+        for name, module in model.named_modules()
+        if isinstance(module, Neuron)
+    ]
+    with torch.no_grad(), task.autocast():
+        model(task.batch(x, y, training=False).x_seq)
+        for hook in hooks:
+            hook.remove()
+        for name, x_seq in currents.items():
+            trace = model.get_submodule(name).trace(x_seq)  # type: ignore[operator]
+            spikes, h = (part.flatten(1) for part in (trace.spike_seq, trace.h_seq))
+            out[f"spikes/{name}"] = _spread(spikes, neurons).to(torch.uint8)
+            out[f"potential/{name}"] = _spread(h, traced).float()
+    return {key: value.cpu().contiguous() for key, value in out.items()}
+
+
+def _remember(into: dict[str, Tensor], name: str) -> Any:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        into[name] = inputs[0]
+
+    return hook
+
+
+def _spread(x: Tensor, most: int) -> Tensor:
+    return x[:, torch.linspace(0, x.shape[1] - 1, min(most, x.shape[1])).long()]

@@ -1,0 +1,100 @@
+"""Optimizers and learning-rate schedules by name."""
+
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from spikeloom.registry import register
+
+Schedule = Callable[[float], float]
+
+for _name, _optimizer in {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}.items():
+    register("optimizer", _name, summary=f"torch.optim.{_optimizer.__name__}")(_optimizer)
+
+
+def groups(model: nn.Module, no_decay: Sequence[str]) -> list[dict[str, Any]]:
+    """Parameter groups: those whose name matches a pattern get no weight decay.
+
+    Args:
+        model: whose parameters to group.
+        no_decay: patterns as in a shell, on parameter names (``*.bias``); ``norms`` stands for
+            every parameter with at most one dimension.
+
+    Raises:
+        ValueError: a pattern matches no parameter.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    spared: set[str] = set()
+    for pattern in no_decay:
+        hits = {name for name, p in named if _matches(name, p, pattern)}
+        if not hits:
+            raise ValueError(f"no_decay pattern {pattern!r} matches no parameter")
+        spared |= hits
+    split = [
+        {"params": [p for name, p in named if name not in spared]},
+        {"params": [p for name, p in named if name in spared], "weight_decay": 0.0},
+    ]
+    return [group for group in split if group["params"]]
+
+
+def _matches(name: str, parameter: nn.Parameter, pattern: str) -> bool:
+    return parameter.dim() <= 1 if pattern == "norms" else fnmatch.fnmatch(name, pattern)
+
+
+@register("schedule", "constant")
+def constant(*, warmup: float = 0.0) -> Schedule:
+    """The learning rate stays where it is, after a linear rise over the share ``warmup``."""
+    return _after_warmup(warmup, lambda share: 1.0)  # noqa: ARG005
+
+
+@register("schedule", "cosine")
+def cosine(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
+    """Half a cosine from 1 to ``floor``, after a linear rise over the share ``warmup``.
+
+    factor = floor + (1 - floor) (1 + cos(π share)) / 2
+    """
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor must be in [0, 1], got {floor}")
+    return _after_warmup(
+        warmup, lambda share: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
+    )
+
+
+@register("schedule", "linear")
+def linear(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
+    """A line from 1 to ``floor``, after a linear rise over the share ``warmup``."""
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor must be in [0, 1], got {floor}")
+    return _after_warmup(warmup, lambda share: 1 - (1 - floor) * share)
+
+
+@register("schedule", "steps")
+def steps(*, at: Iterable[float], gamma: float = 0.1, warmup: float = 0.0) -> Schedule:
+    """Multiplied by ``gamma`` at each share of the phase named in ``at`` (0.5: half way)."""
+    marks = sorted(at)
+    if any(not 0 < mark < 1 for mark in marks):
+        raise ValueError(f"at holds shares of the phase between 0 and 1, got {marks}")
+    return _after_warmup(warmup, lambda share: gamma ** sum(share >= mark for mark in marks))
+
+
+def _after_warmup(warmup: float, rest: Schedule) -> Schedule:
+    if not 0 <= warmup < 1:
+        raise ValueError(f"warmup is a share of the phase in [0, 1), got {warmup}")
+
+    def factor(share: float) -> float:
+        if share < warmup:
+            return max(share / warmup, 1e-3)
+        return rest((share - warmup) / (1 - warmup))
+
+    return factor

@@ -1,0 +1,236 @@
+"""Start, resume and evaluate runs: from a configuration to a finished run folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_bytes
+from torch import nn
+
+from spikeloom.registry import entries
+from spikeloom.run import checkpoint
+from spikeloom.run.build import build
+from spikeloom.run.config import Config, ConfigError, load
+from spikeloom.run.distributed import Processes, processes
+from spikeloom.run.evaluate import evaluate, firing_rates, sample
+from spikeloom.run.loop import Training, Watcher
+from spikeloom.run.record import (
+    BEST,
+    CONFIG,
+    LAST,
+    RESULT,
+    check_space,
+    environment,
+    hold,
+    write_config,
+    write_file,
+    write_json,
+)  # fmt: skip
+from spikeloom.run.task import Task, device_of, prepare
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def update(self, progress: Any, loss: float) -> None:
+        """Ignored."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Ignored."""
+
+
+def train(
+    config: Config,
+    folder: Path,
+    *,
+    resume: bool = False,
+    root: Path | None = None,
+    recipe: str = "",
+    watch: Callable[[Task], Watcher] = lambda task: Silent(),  # noqa: ARG005
+) -> dict[str, Any]:
+    """Train as configured and leave checkpoints, metrics and results in ``folder``.
+
+    Args:
+        config: what to run.
+        folder: the run folder; made if it is not there.
+        resume: go on from its last checkpoint, to the same end as without the interruption.
+        root: where the data sets are; else from the configuration or the environment.
+        recipe: name to record.
+        watch: makes the watcher once everything is built.
+
+    Returns:
+        What is in ``result.json``.
+
+    Raises:
+        ConfigError: the run cannot start; nothing has been written over.
+        NonFiniteLossError: training diverged; the last good checkpoint is kept.
+    """
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    device = device_of(config.run.device)
+    with processes(device) as procs, _held(folder, procs):
+        if (folder / LAST).exists() and not resume:
+            raise ConfigError(
+                f"run folder {folder} already holds a run; resume it, or choose another --out"
+            )
+        task = prepare(config, procs, device, root)
+        size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
+        check_space(folder, 6 * size + 50_000_000)
+        training = Training(task, folder, watch(task))
+        if resume and (folder / LAST).exists():
+            training.resume()
+        elif procs.first:
+            write_config(folder, config)
+            write_json(folder / "environment.json", environment(device))
+        model = training.run()
+        return _finish(task, model, training, folder, recipe, root, watch)
+
+
+def resume_folder(folder: Path, **how: Any) -> dict[str, Any]:
+    """Go on with the run in ``folder``, with the configuration stored there."""
+    return train(stored_config(folder), folder, resume=True, **how)
+
+
+def stored_config(folder: Path) -> Config:
+    """The configuration a run folder was made with.
+
+    Raises:
+        ConfigError: this is no run folder.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}")
+    return load(folder / CONFIG)
+
+
+def test(folder: Path, *, weights: str | None = None, root: Path | None = None) -> dict[str, Any]:
+    """Evaluate a run's weights (``last`` or ``best``) on the test set.
+
+    Raises:
+        ConfigError: this is no run folder.
+        CheckpointError: its checkpoint is missing, altered or of another model.
+    """
+    config = stored_config(folder)
+    task = prepare(config, Processes(), device_of(config.run.device), root)
+    which = weights or config.run.select
+    load_model(task, folder, which)
+    loss = build(config.phase[-1].loss, "loss")
+    return {"weights": which, **evaluate(task, task.model, loss, "test")}
+
+
+def load_model(task: Task, folder: Path, which: str) -> nn.Module:
+    """Put the ``last`` or ``best`` weights of a run into the task's model."""
+    path = folder / {"last": LAST, "best": BEST}[which]
+    tensors, _ = checkpoint.load_state(path)
+    averaged = {
+        key.removeprefix("module."): value
+        for key, value in checkpoint.under("ema", tensors).items()
+        if key.startswith("module.")
+    }
+    weights = averaged or checkpoint.under("model", tensors)
+    checkpoint.load_weights(task.model, weights, path)
+    return task.model
+
+
+def _finish(
+    task: Task,
+    model: nn.Module,
+    training: Training,
+    folder: Path,
+    recipe: str,
+    root: Path | None,
+    watch: Callable[[Task], Watcher],
+) -> dict[str, Any]:
+    config, state = task.config, training.state
+    if config.run.select == "best":
+        tensors, _ = checkpoint.load_state(folder / BEST)
+        checkpoint.load_weights(model, checkpoint.under("model", tensors), folder / BEST)
+    scores = evaluate(task, model, training.stage.loss, "test")
+    last = state.history[-1]
+    best = max(state.history, key=lambda line: line.get("val", line["train"])["accuracy"])
+    result: dict[str, Any] = {
+        "recipe": recipe,
+        "title": config.title,
+        "seed": config.run.seed,
+        "model": config.model.name,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "epochs": len(state.history),
+        "seconds": state.seconds,
+        "weights": config.run.select,
+        "splits": task.splits.describe(),
+        "files": task.source.files,
+        "train": last["train"],
+        "val": last.get("val"),
+        "best": {"epoch": best["epoch"], "val": best.get("val")},
+        "test": {key: scores[key] for key in ("loss", "accuracy", "count")},
+        "accuracy_by_step": scores["accuracy_by_step"],
+        "confusion": scores["confusion"],
+        "class_names": list(task.source.class_names),
+        "firing_rates": firing_rates(task, model),
+        "papers": cited(config),
+        "finite": True,
+    }
+    if config.run.twin:
+        twin = train(
+            twin_of(config), folder / "twin", resume=(folder / "twin" / LAST).exists(),
+            root=root, recipe=recipe, watch=watch,
+        )  # fmt: skip
+        result["twin"] = {key: twin[key] for key in ("test", "val", "parameters", "seconds")}
+    if task.procs.first:
+        write_file(folder / "sample.safetensors", to_bytes(sample(task, model)))
+        write_json(folder / RESULT, result)
+    task.procs.wait()
+    return result
+
+
+def twin_of(config: Config) -> Config:
+    """The same run with rectifiers for neurons and one time step."""
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree["model"] |= {"neuron": {"name": "relu"}, "T": 1, "encoder": {"name": "constant"}}
+    tree["run"]["twin"] = False
+    tree["title"] = f"{config.title} (ReLU twin)".strip()
+    return Config.model_validate(tree)
+
+
+def cited(config: Config) -> list[dict[str, str]]:
+    """Name and BibTeX of every paper whose method the configuration uses."""
+    used: set[str] = set()
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict):
+            used.update(v for k, v in value.items() if k == "name" and isinstance(v, str))
+            value = list(value.values())
+        if isinstance(value, list):
+            for item in value:
+                collect(item)
+
+    collect(config.model_dump(mode="json"))
+    kinds = ("neuron", "surrogate", "norm", "model", "loss", "learner", "augment")
+    found = [e for kind in kinds for e in entries(kind) if e.name in used and e.paper]
+    return [{"method": e.name, "bibtex": e.paper.bibtex()} for e in found if e.paper]
+
+
+def _held(folder: Path, procs: Processes) -> Any:
+    from contextlib import nullcontext
+
+    return hold(folder) if procs.first else nullcontext()
+
+
+def new_folder(out: Path, recipe: str, seed: int) -> Path:
+    """A run folder that does not exist yet: ``out/recipe/seed0``, ``seed0-2`` and so on."""
+    name = recipe.removesuffix(".toml").rstrip("/").rpartition("/")[2] or "run"
+    base = out / name
+    number = 1
+    while True:
+        folder = base / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        except OSError as error:
+            raise ConfigError(f"cannot make a run folder in {out}: {error.strerror}") from error
+        return folder
+
+
+__all__ = ["CONFIG", "Silent", "new_folder", "resume_folder", "stored_config", "test", "train"]

@@ -1,0 +1,141 @@
+"""Everything a configuration stands for, built and checked before any work starts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
+from spikeloom.learning import Batch
+from spikeloom.run.build import bind, build
+from spikeloom.run.config import Config, ConfigError
+from spikeloom.run.distributed import Processes
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Task:
+    """Data, model and how a batch becomes a sequence."""
+
+    config: Config
+    device: torch.device
+    procs: Processes
+    source: Source
+    splits: Splits
+    augment: Augment
+    encode: Any
+    model: nn.Module
+
+    def order(self, part: str, *, epoch: int = 0, start: int = 0) -> Order:
+        """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
+        return Order(
+            getattr(self.splits, part), self.config.data.batch, seed=self.config.run.seed,
+            epoch=epoch, shuffle=part == "train", start=start,
+            rank=self.procs.rank, world=self.procs.world,
+        )  # fmt: skip
+
+    def load(self, part: str, order: Order) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels in that order."""
+        images: Images = self.source.test if part == "test" else self.source.train
+        return iter(batches(images, order, workers=self.config.data.workers))
+
+    def batch(self, x: Tensor, y: Tensor, *, training: bool) -> Batch:
+        """Pixels to a sequence on the device: augmented if training, normalised, encoded."""
+        x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        if training and len(x):
+            x, y = self.augment(unit(x), y)
+        if self.normalised:
+            x = normalise(x, self.source.mean, self.source.std)
+        else:
+            x = x if x.is_floating_point() else unit(x)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return Batch(self.encode(x, self.config.model.T), y)
+
+    @property
+    def normalised(self) -> bool:
+        """Currents are normalised; encoders that need intensities get them in 0..1."""
+        return self.config.model.encoder.name == "constant"
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the forward pass."""
+        dtype = DTYPES[self.config.run.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def prepare(config: Config, procs: Processes, device: torch.device, root: Path | None) -> Task:
+    """Build all parts of a run.
+
+    Raises:
+        ConfigError: something is unknown, out of range, missing, or does not fit together.
+    """
+    data, model = config.data, config.model
+    folder = root or (Path(data.root) if data.root else None)
+    try:
+        source: Source = build(data, "dataset", root=folder)
+        splits = split(
+            source, val=data.val, val_from=data.val_from, train=data.train, test=data.test,
+            seed=config.run.seed,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    if data.batch % procs.world:
+        raise ConfigError(
+            f"data.batch = {data.batch} cannot be shared evenly by {procs.world} processes"
+        )
+    torch.manual_seed(config.run.seed)
+    context = {"in_shape": source.shape, "num_classes": source.num_classes, "T": model.T}
+    parts = {
+        "neuron": bind(model.neuron, "neuron", **context),
+        "norm": bind(model.norm, "norm", **context),
+    }
+    net: nn.Module = build(model, "model", **context, **parts)
+    net.to(device, memory_format=torch.channels_last)
+    steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
+    task = Task(
+        config, device, procs, source, splits, Augment(steps),
+        bind(model.encoder, "encoder"), net,
+    )  # fmt: skip
+    _try(task)
+    torch.manual_seed(config.run.seed + 1 + procs.rank)
+    return task
+
+
+def _try(task: Task) -> None:
+    """Push one batch of two through, so that what does not fit together fails now."""
+    part = task.splits.train[:2].tolist()
+    try:
+        x, y = task.source.train.__getitems__(part)
+        task.model.eval()
+        with torch.no_grad(), task.autocast():
+            logits = task.model(task.batch(x, y, training=True).x_seq)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"{task.source.name} images {task.source.shape} do not go through "
+            f"{task.config.model.name}: {error}"
+        ) from error
+    want = (task.config.model.T, len(part), task.source.num_classes)
+    if tuple(logits.shape) != want:
+        raise ConfigError(
+            f"{task.config.model.name} returned {tuple(logits.shape)}, expected logits "
+            f"[T, N, classes] = {want}"
+        )
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the accelerator if there is one, else the CPU.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"run.device = {name!r} is not available here: {error}") from error
+    return device
