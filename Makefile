@@ -13,6 +13,8 @@ help:  ## list the targets
 
 demo: $(READY)  ## train a spiking network on handwritten digits and report on it
 	$(BIN)/spikeloom run digits_vgg
+	@reports=$$(ls -t runs/digits_vgg/*/report.html) && \
+		echo "Report: $(CURDIR)/$$(echo "$$reports" | head -n 1)"
 
 test: $(READY)  ## run every test that needs neither a GPU nor the network
 	$(BIN)/python -m pytest --durations=10
@@ -23,9 +25,10 @@ check: $(READY)  ## format, lint, strict types, import arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## time everything in benchmarks/
-	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
-		echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(READY)  ## time everything in benchmarks/ that needs no other library (*_against_*.py do)
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do case "$$script" in \
+		*_against_*) echo "== $$script: skipped, it needs its peer" ;; \
+		*) echo "== $$script"; $(BIN)/python "$$script" ;; esac; done
 
 docs: $(DOCS)  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html

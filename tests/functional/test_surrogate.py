@@ -1,6 +1,7 @@
 """Each slope belongs to its curve, and the forward pass is a hard step."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_area_under_the_slope_is_the_scale(surrogate):
 
     bends = [-1, -0.5, 0, 0.5, 1]
     knots = [-math.inf, *(z / surrogate.alpha for z in bends), math.inf]
-    area = sum(quad(slope, *ends)[0] for ends in zip(knots, knots[1:], strict=False))
+    area = sum(quad(slope, *ends)[0] for ends in pairwise(knots))
     lost = surrogate.side if isinstance(surrogate, MultiGaussian) else 0.0
     assert area == pytest.approx(surrogate.scale * (1 - lost), rel=1e-6)
 

@@ -36,7 +36,7 @@ class AutoAugment(nn.Module):
     Strength 0..9 goes evenly from nothing to: rotate 30 degrees, shear 0.3, translate 150/331 of
     the side; colour, contrast, brightness and sharpness times 1 +- 0.9; solarize from white to
     black; posterize from 8 to 4 bits. Directions have a random sign. Pixels from outside are grey.
-    About 11 ms for 128 images of 3 x 32 x 32 on one core.
+    About 6.5 ms of processor time for 128 images of 3 x 32 x 32.
 
     Args:
         policy: the pairs found for ``cifar10``, ``svhn`` or ``imagenet``.
@@ -60,7 +60,8 @@ class AutoAugment(nn.Module):
         self.names = sorted({name for pair in pairs for name, _, _ in pair})
         self.operations = [_operation(name) for name in self.names]
         of = {name: at for at, name in enumerate(self.names)}
-        # [pairs, 2]: which operation, how likely, how strong
+        # [pairs, 2]: which operation, how likely, how strong. Plain tensors, not buffers: they
+        # stay on the CPU, where everything is drawn.
         self.which = torch.tensor([[of[name] for name, _, _ in pair] for pair in pairs])
         self.likely = torch.tensor([[p for _, p, _ in pair] for pair in pairs])
         self.strong = torch.tensor([[(level or 0) / 9 for *_, level in pair] for pair in pairs])
@@ -131,7 +132,7 @@ def _rotate(x: Tensor, strength: Tensor) -> Tensor:
 
 
 def _warp(x: Tensor, rows: list[Tensor]) -> Tensor:
-    to_input = torch.stack(rows, -1).unflatten(-1, (2, 3))
+    to_input = torch.stack(rows, -1).reshape(-1, 2, 3)
     grid = F.affine_grid(to_input, list(x.shape), align_corners=False)
     # Outside is zero to grid_sample, so that grey must be zero while it works.
     return F.grid_sample(x - GREY, grid, mode="nearest", align_corners=False) + GREY

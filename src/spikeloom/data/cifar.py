@@ -52,7 +52,11 @@ CIFAR10 = CifarSet(
         (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
     ),
     Layout(("cifar-10-batches-py",), (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")),
-    Remote(URL, {"cifar-10-python.tar.gz": "md5:c58f30108f718f92721af3b95e74349a"}, unpack=True),
+    Remote(
+        URL,
+        {"cifar-10-python.tar.gz": "md5:c58f30108f718f92721af3b95e74349a"},
+        unpack="cifar-10-batches-py",
+    ),
     "airplane automobile bird cat deer dog frog horse ship truck",
     1,
     b"labels",
@@ -63,7 +67,11 @@ CIFAR100 = CifarSet(
     "cifar100",
     Layout(("cifar-100-binary",), ("train.bin", "test.bin")),
     Layout(("cifar-100-python",), ("train", "test")),
-    Remote(URL, {"cifar-100-python.tar.gz": "md5:eb9058c3a382ffc7106e4002c42a8d85"}, unpack=True),
+    Remote(
+        URL,
+        {"cifar-100-python.tar.gz": "md5:eb9058c3a382ffc7106e4002c42a8d85"},
+        unpack="cifar-100-python",
+    ),
     "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus "
     "butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach "
     "couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster "

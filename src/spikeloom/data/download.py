@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pooch
-import requests
 from filelock import FileLock
 
 from spikeloom.data.files import Remote
@@ -18,7 +17,7 @@ def fetch(remote: Remote, root: Path, *, whole: Callable[[], bool]) -> None:
 
     Raises:
         ValueError: a fetched file does not have the known checksum.
-        ConnectionError: the server does not answer or refuses.
+        ConnectionError: the server does not answer or refuses, or the file cannot be written.
     """
     folder = root / remote.into
     with FileLock(root / ".spikeloom-download.lock"):
@@ -32,10 +31,11 @@ def fetch(remote: Remote, root: Path, *, whole: Callable[[], bool]) -> None:
 
 
 def _retrieve(remote: Remote, folder: Path, name: str, known: str) -> None:
-    processor = pooch.Untar(extract_dir=".") if remote.unpack else None
+    # Before Python 3.12 pooch unpacks what it is not told to leave, even outside the folder.
+    processor = pooch.Untar([remote.unpack], extract_dir=".") if remote.unpack else None
     try:
         pooch.retrieve(remote.url + name, known, fname=name, path=folder, processor=processor)
-    except requests.RequestException as error:
+    except OSError as error:  # all of the errors of requests are
         raise ConnectionError(
             f"could not fetch {remote.url + name} ({error}); try again later, or put the file "
             f"into {folder} yourself"

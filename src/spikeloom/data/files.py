@@ -32,13 +32,13 @@ class Remote:
         url: address of the folder, with a slash at the end.
         hashes: file name -> ``md5:...`` or ``sha256:...``.
         into: folder under the root to put them in.
-        unpack: whether the files are tar archives to unpack there.
+        unpack: if the files are tar archives, the folder in them to unpack there.
     """
 
     url: str
     hashes: Mapping[str, str]
     into: str = "."
-    unpack: bool = False
+    unpack: str = ""
 
 
 @dataclass(frozen=True)

@@ -71,16 +71,9 @@ def image_folder(
         raise ValueError("image_folder has nothing to fetch; put the pictures there yourself")
     if len(mean) != 3 or len(std) != 3:
         raise ValueError(f"pictures have 3 channels, got {len(mean)} means and {len(std)} stds")
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {height} x {width}")
+    height, width = _sides(size)
     base = data_root(root) / folder
-    classes = tuple(sorted(path.name for path in _folders(base / "train")))
-    extra = {path.name for path in _folders(base / "test")} - set(classes)
-    if extra:
-        raise ValueError(
-            f"{base / 'test'} has classes {sorted(extra)} that {base / 'train'} has not"
-        )
+    classes = _classes(base)
     train, train_digest = _collect(base / "train", classes, (height, width))
     test, test_digest = _collect(base / "test", classes, (height, width))
     return Source(
@@ -93,6 +86,23 @@ def image_folder(
         tuple(std),
         {"train (names and sizes)": train_digest, "test (names and sizes)": test_digest},
     )
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {height} x {width}")
+    return height, width
+
+
+def _classes(base: Path) -> tuple[str, ...]:
+    names = tuple(sorted(path.name for path in _folders(base / "train")))
+    extra = {path.name for path in _folders(base / "test")} - set(names)
+    if extra:
+        raise ValueError(
+            f"{base / 'test'} has classes {sorted(extra)} that {base / 'train'} has not"
+        )
+    return names
 
 
 def _folders(part: Path) -> list[Path]:

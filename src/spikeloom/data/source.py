@@ -143,15 +143,9 @@ def split(
         raise ValueError(f"val_from is {val_from!r}; use 'last' or 'random'")
     if seed < 0:
         raise ValueError(f"seed is {seed}; use a number >= 0")
-    have, have_test = len(source.train), len(source.test)
-    if not 0 <= val < have:
-        raise ValueError(
-            f"val = {val}, but {source.name} has {have} training images and some must be left to "
-            f"train on; use 0 <= val < {have}"
-        )
-    _check_count("train", train, have - val, f"after val = {val} are taken off")
-    _check_count("test", test, have_test, f"in the test set of {source.name}")
+    _check_counts(source, val, train, test)
 
+    have, have_test = len(source.train), len(source.test)
     draw = np.random.default_rng(seed)
     order = np.arange(have) if val_from == "last" else draw.permutation(have)
     rest, held = order[: have - val], order[have - val :]
@@ -179,6 +173,17 @@ def pixel_mean_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]
         mean.append(float(share @ level))
         std.append(float(share @ (level - mean[-1]) ** 2) ** 0.5)
     return tuple(mean), tuple(std)
+
+
+def _check_counts(source: Source, val: int, train: int | None, test: int | None) -> None:
+    have = len(source.train)
+    if not 0 <= val < have:
+        raise ValueError(
+            f"val = {val}, but {source.name} has {have} training images and some must be left to "
+            f"train on; use 0 <= val < {have}"
+        )
+    _check_count("train", train, have - val, f"after val = {val} are taken off")
+    _check_count("test", test, len(source.test), f"in the test set of {source.name}")
 
 
 def _check_count(name: str, count: int | None, have: int, where: str) -> None:

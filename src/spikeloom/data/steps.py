@@ -20,8 +20,8 @@ MODES = ("constant", "reflect", "circular")
 class Crop(nn.Module):
     """Shift each image by up to ``pad`` pixels: pad all around, cut the size back out.
 
-    Own code, because kornia's ``RandomCrop`` takes 11 ms for 128 images of 3 x 32 x 32 on one
-    core; this takes 1.1 ms.
+    Own code, because kornia's ``RandomCrop`` takes four times as long: 2.6 ms of processor time
+    for 128 images of 3 x 32 x 32, this 0.6 ms.
 
     Args:
         pad: farthest shift [pixels], >= 1.
@@ -61,7 +61,7 @@ def roll(pixels: int = 4) -> Crop:
 class Flip(nn.Module):
     """Mirror each image left to right with probability ``p``.
 
-    Own code: 0.3 ms where kornia takes 2.6 ms (128 images of 3 x 32 x 32, one core).
+    Two lines of own code, as fast as kornia's: 0.4 ms for 128 images of 3 x 32 x 32.
 
     Shape:
         x float [B, C, H, W] -> the same

@@ -87,8 +87,10 @@ def factor(beta: Value, *, decay_input: bool = False) -> Decay:
 def _check(
     name: str, value: Value, *, low: float, high: float = float("inf"), closed: bool = False
 ) -> None:
-    smallest = float(value.min()) if isinstance(value, Tensor) else float(value)
-    largest = float(value.max()) if isinstance(value, Tensor) else float(value)
+    if isinstance(value, Tensor):
+        smallest, largest = (float(end) for end in value.detach().aminmax())
+    else:
+        smallest = largest = float(value)
     fits = low <= smallest and largest <= high if closed else low < smallest and largest < high
     if not fits:
         want = f"in [{low:g}, {high:g}]" if closed else f"> {low:g}"

@@ -7,16 +7,13 @@ from torch import Tensor
 def steps(x_seq: Tensor) -> tuple[Tensor, ...]:
     """The T steps of a sequence as views.
 
-    One split, so that its backward is one concatenation; indexing ``x_seq[t]`` in a loop would
-    cost O(T²) in backward, and ``unbind`` would lose a channels-last layout there. A sequence that
-    repeats one step (stride 0 in time) is not copied: splitting it would write it out.
+    Taken apart at once, so that the backward is one concatenation; indexing ``x_seq[t]`` in a loop
+    would cost O(T²) there.
 
     Shape:
         x_seq [T, N, *] -> T x [N, *]
     """
-    if x_seq.shape[1] == 0 or x_seq.stride(0) == 0:
-        return x_seq.unbind(0)
-    return torch.split(x_seq.flatten(0, 1), x_seq.shape[1])
+    return x_seq.unbind(0)
 
 
 def sequence(xs: list[Tensor]) -> Tensor:
@@ -25,8 +22,7 @@ def sequence(xs: list[Tensor]) -> Tensor:
     Shape:
         T x [N, *] -> [T, N, *]
     """
-    joined = torch.cat(xs)
-    return joined.view(len(xs), xs[0].shape[0], *joined.shape[1:])
+    return torch.stack(xs)
 
 
 def check_sequence(x_seq: Tensor, least: int = 2) -> None:

@@ -12,7 +12,6 @@ class Dropout(nn.Module):
 
     Shape:
         x_seq [T, N, *] -> [T, N, *]
-
     Raises:
         ValueError: p outside [0, 1).
     """

@@ -1,5 +1,6 @@
 """Batch normalisation of sequences: pooled over time, threshold-scaled, and per time step."""
 
+import math
 from typing import Any
 
 import torch
@@ -42,21 +43,24 @@ class BatchNorm(nn.Module):
         channels: C.
         eps: added to the variance.
         momentum: share of the new batch in the running averages.
+        bias: whether to add one.
     Shape:
         x_seq [T, N, C, *] -> [T, N, C, *]
-
     Raises:
         ValueError: the input has another number of channels, or one value per channel in training.
     """
 
     running_mean: Tensor
     running_var: Tensor
+    bias: nn.Parameter | None
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(
+        self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1, bias: bool = True
+    ) -> None:
         super().__init__()
         self.channels, self.eps, self.momentum = channels, eps, momentum
         self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if bias else None)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
@@ -67,12 +71,14 @@ class BatchNorm(nn.Module):
                 f"{type(self).__name__} was built for {self.channels} channels, got "
                 f"[T, N, C, *] = {tuple(x_seq.shape)}"
             )
-        y = self.normalise(x_seq.flatten(0, 1), self.weight)
-        return y.unflatten(0, x_seq.shape[:2])
+        y_seq: Tensor = self.normalise(x_seq.flatten(0, 1), self.weight).unflatten(
+            0, x_seq.shape[:2]
+        )
+        return y_seq
 
     def normalise(self, x: Tensor, weight: Tensor) -> Tensor:
         """Normalise [M, C, *] with the given weight and this layer's other values."""
-        if self.training and dist.is_initialized() and dist.get_world_size() > 1:
+        if self.training and _processes() > 1:
             return self._normalise_together(x, weight)
         return F.batch_norm(
             x, self.running_mean, self.running_var, weight, self.bias,
@@ -81,27 +87,37 @@ class BatchNorm(nn.Module):
 
     def _normalise_together(self, x: Tensor, weight: Tensor) -> Tensor:
         over = [d for d in range(x.dim()) if d != 1]
-        one = x.new_tensor([float(x.numel() // x.shape[1])])
-        sums = torch.cat([x.sum(over), one])
-        total: Tensor = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
-        count = total[-1]
-        mean = total[:-1] / count
-        centred = x - mean.view(1, -1, *[1] * (x.dim() - 2))
-        squares: Tensor = _SumOverProcesses.apply(centred.square().sum(over))  # type: ignore[no-untyped-call]
-        var = squares / count
+        channel = (1, -1, *[1] * (x.dim() - 2))
+        # Sums over many halves would round, so they run in float32 at least, as in F.batch_norm.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        values = wide.new_tensor([float(x.numel() // x.shape[1])])
+        total = _sum_over_processes(torch.cat([wide.sum(over), values]))
+        mean, count = total[:-1] / total[-1], total[-1]
+        centred = wide - mean.view(channel)
+        var = _sum_over_processes(centred.square().sum(over)) / count
         with torch.no_grad():
-            self.running_mean.lerp_(mean.detach(), self.momentum)
-            self.running_var.lerp_((var * count / (count - 1)).detach(), self.momentum)
-        scale = weight * torch.rsqrt(var + self.eps)
-        return centred * scale.view(1, -1, *[1] * (x.dim() - 2)) + self.bias.view(
-            1, -1, *[1] * (x.dim() - 2)
-        )
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            unbiased = var * count / (count - 1)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        y: Tensor = centred * (weight * torch.rsqrt(var + self.eps)).view(channel)
+        if self.bias is not None:
+            y = y + self.bias.view(channel)
+        return y.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
 
 
-class _SumOverProcesses(torch.autograd.Function):
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _Sum(torch.autograd.Function):
     """Sum over all processes; its gradient is the sum of their gradients."""
 
     @staticmethod
@@ -127,7 +143,7 @@ class ThresholdBatchNorm(BatchNorm):
     Args:
         channels: C.
         v_threshold: threshold of the neurons that follow.
-        alpha: 1; the paper takes 1/sqrt(2) where two branches add up.
+        alpha: 1; where branches add up, :func:`of_sum` makes it smaller.
     Shape:
         x_seq [T, N, C, *] -> [T, N, C, *]
     Source:
@@ -152,6 +168,20 @@ class ThresholdBatchNorm(BatchNorm):
         return super().normalise(x, weight * self.scale)
 
 
+def of_sum(norm: nn.Module, branches: int = 2) -> nn.Module:
+    """Tell a norm that its output is one of several that add up to a neuron's input.
+
+    tdBN divides its scale by sqrt(branches), so that the sum has the spread of one; other norms
+    stay as they are.
+
+    Source:
+        Zheng et al., AAAI 2021 (arXiv 2011.05280): alpha = 1/sqrt(2) in residual blocks.
+    """
+    if isinstance(norm, ThresholdBatchNorm):
+        norm.scale /= math.sqrt(branches)
+    return norm
+
+
 @register("norm", "bntt", paper=BNTT)
 class StepBatchNorm(nn.Module):
     """Batch normalisation through time (BNTT): each step has its own statistics and scale.
@@ -163,7 +193,6 @@ class StepBatchNorm(nn.Module):
         T: number of time steps; a longer sequence is refused.
     Shape:
         x_seq [T, N, C, *] -> [T, N, C, *]
-
     Raises:
         ValueError: more steps than it was built for.
     Source:
@@ -173,10 +202,8 @@ class StepBatchNorm(nn.Module):
     def __init__(self, channels: int, *, T: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.steps = nn.ModuleList(
-            BatchNorm(channels, eps=eps, momentum=momentum) for _ in range(T)
+            BatchNorm(channels, eps=eps, momentum=momentum, bias=False) for _ in range(T)
         )
-        for step in self.steps:
-            step.bias.requires_grad_(False)
 
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(x_seq, least=3)

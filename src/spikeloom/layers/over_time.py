@@ -29,10 +29,8 @@ class OverTime(nn.Module):
 
     Shape:
         x_seq [T, N, *] -> [T, N, *]
-
     Raises:
         ValueError: no time axis.
-
     Example:
         >>> OverTime(nn.Conv2d(3, 8, 3))(torch.zeros(4, 2, 3, 9, 9)).shape
         torch.Size([4, 2, 8, 7, 7])
@@ -48,8 +46,8 @@ class OverTime(nn.Module):
         if is_constant(x_seq) and isinstance(self.module, STEPWISE):
             y: Tensor = self.module(x_seq[0])
             return y.expand(T, *y.shape)
-        folded: Tensor = self.module(x_seq.flatten(0, 1))
-        return folded.unflatten(0, (T, N))
+        y_seq: Tensor = self.module(x_seq.flatten(0, 1)).unflatten(0, (T, N))
+        return y_seq
 
 
 def is_constant(x_seq: Tensor) -> bool:

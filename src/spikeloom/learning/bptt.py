@@ -33,7 +33,7 @@ class BPTT:
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         logits_seq = model(batch.x_seq)
         value = loss(logits_seq, batch.y)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return Metrics(value.detach(), logits_seq.detach())
 
     def finish(self, model: nn.Module) -> nn.Module:

@@ -33,7 +33,7 @@ class RateCrossEntropy:
         self.label_smoothing = _smoothing(label_smoothing)
 
     def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
-        logits = logits_seq.float().mean(0)
+        logits = _wide(logits_seq).mean(0)
         return F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
 
 
@@ -63,7 +63,7 @@ class TemporalEfficientTraining:
         self.label_smoothing = _smoothing(label_smoothing)
 
     def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
-        logits_seq = logits_seq.float()
+        logits_seq = _wide(logits_seq)
         T = logits_seq.shape[0]
         every = y.repeat(T, *[1] * (y.dim() - 1))
         ce = F.cross_entropy(logits_seq.flatten(0, 1), every, label_smoothing=self.label_smoothing)
@@ -91,12 +91,17 @@ class CountMSE:
         self.correct, self.wrong = correct, wrong
 
     def __call__(self, spike_seq: Tensor, y: Tensor) -> Tensor:
-        rate = spike_seq.float().mean(0)
+        rate = _wide(spike_seq).mean(0)
         share = y.to(rate.dtype) if y.dim() == 2 else F.one_hot(y, rate.shape[1]).to(rate.dtype)
         target = torch.lerp(
             torch.full_like(rate, self.wrong), torch.full_like(rate, self.correct), share
         )
         return F.mse_loss(rate, target)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: under autocast, half precision would round the loss."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _smoothing(value: float) -> float:

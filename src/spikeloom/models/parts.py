@@ -1,11 +1,14 @@
-"""What the model families share: the types of their building blocks, widths, initial weights."""
+"""What the model families share: types of their building blocks, widths, initial weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
+
+from spikeloom.layers import Dropout, OverTime
 
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
+Size = tuple[int, int]
 
 
 def scaled(channels: int, width: float) -> int:
@@ -19,10 +22,42 @@ def scaled(channels: int, width: float) -> int:
     return max(1, round(channels * width))
 
 
+def check_input(model: nn.Module, x_seq: Tensor, in_shape: Sequence[int]) -> None:
+    """Raise ValueError unless ``x_seq`` is a sequence of batches of ``in_shape``."""
+    if x_seq.dim() != 2 + len(in_shape) or tuple(x_seq.shape[2:]) != tuple(in_shape):
+        raise ValueError(
+            f"{type(model).__name__} was built for in_shape = {tuple(in_shape)} and expects "
+            f"[T, N, *in_shape], got {tuple(x_seq.shape)}; mend the data or build the model with "
+            f"the in_shape of the data"
+        )
+
+
+def strided(size: Size, stride: int) -> Size:
+    """Image size after a convolution or pooling of odd kernel, padded by half of it."""
+    return (size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1
+
+
+def conv_norm(
+    channels: int, out: int, kernel: int, stride: int, norm: MakeNorm
+) -> tuple[nn.Module, nn.Module]:
+    """A convolution without bias, padded by half its kernel, and its norm."""
+    conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+    return OverTime(conv), norm(out)
+
+
+def linear_layer(
+    n: int, out: int, *, neuron: MakeNeuron, norm: MakeNorm, dropout: float = 0.0
+) -> list[nn.Module]:
+    """Dropout (if any), linear map without bias, norm and neuron."""
+    before = [Dropout(dropout)] if dropout else []
+    return [*before, OverTime(nn.Linear(n, out, bias=False)), norm(out), neuron((out,))]
+
+
 def initialise(model: nn.Module) -> None:
     """Kaiming-normal weights for convolutions and hidden linear layers, zero biases.
 
     std = sqrt(2 / fan), with fan-out for convolutions and fan-in for linear layers.
+
     Source: He et al., ICCV 2015.
     """
     for module in model.modules():

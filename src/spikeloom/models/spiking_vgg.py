@@ -1,13 +1,25 @@
 """Spiking VGG networks; with ``neuron=relu`` the same definition is the ReLU twin."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import Dropout, OverTime
-from spikeloom.models.parts import MakeNeuron, MakeNorm, initialise, scaled
-from spikeloom.registry import register
+from spikeloom.layers import OverTime
+from spikeloom.models.parts import (
+    MakeNeuron,
+    MakeNorm,
+    Size,
+    check_input,
+    conv_norm,
+    initialise,
+    linear_layer,
+    scaled,
+    strided,
+)
+from spikeloom.registry import register, unknown
 
 # Channels of the convolutions; P halves the image; what follows the bar are hidden linear layers.
 PLANS: dict[str, tuple[tuple[int | str, ...], tuple[int, ...]]] = {
@@ -19,6 +31,8 @@ PLANS: dict[str, tuple[tuple[int | str, ...], tuple[int, ...]]] = {
         (512, 512),
     ),
 }
+
+POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d, "strided": nn.Identity}
 
 
 class SpikingVGG(nn.Module):
@@ -36,9 +50,9 @@ class SpikingVGG(nn.Module):
         dropout: share of the hidden linear layers' inputs left out, the same at all steps.
     Shape:
         x_seq [T, N, C, H, W] -> logits_seq [T, N, K]
-
     Raises:
-        ValueError: the image is too small for the poolings, or an argument is out of range.
+        ValueError: the image is too small for the poolings, or an argument is out of range; when
+            called, an input that does not fit ``in_shape``.
     """
 
     def __init__(
@@ -51,61 +65,79 @@ class SpikingVGG(nn.Module):
         neuron: MakeNeuron,
         norm: MakeNorm,
         width: float = 1.0,
-        pool: str = "average",
+        pool: Literal["average", "max", "strided"] = "average",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if pool not in POOLINGS:
+            raise ValueError(unknown("pool", pool, POOLINGS))
+        if min(in_shape[1:]) < 2 ** list(channels).count("P"):
+            raise ValueError(
+                f"an image of {in_shape[1]} x {in_shape[2]} is too small for the poolings of this "
+                "network; take a network with fewer or larger images"
+            )
+        self.in_shape = tuple(in_shape)
         self.features = nn.Sequential()
-        c, h, w = in_shape
-        plan = list(channels)
-        for i, item in enumerate(plan):
-            if item == "P":
-                h, w = halved(h, w, in_shape)
-                if pool != "strided":
-                    self.features.append(OverTime(pooling(pool)))
-                continue
-            out = scaled(int(item), width)
-            stride = 2 if pool == "strided" and plan[i + 1 : i + 2] == ["P"] else 1
-            size = ((h + 1) // 2, (w + 1) // 2) if stride == 2 else (h, w)
-            self.features.append(OverTime(nn.Conv2d(c, out, 3, stride, 1, bias=False)))
-            self.features.append(norm(out))
-            self.features.append(neuron((out, *size)))
-            c = out
+        c, size = in_shape[0], (in_shape[1], in_shape[2])
+        ends: list[tuple[int, int]] = []
+        for plan, halve in stage_plans(channels):
+            widths = [c, *(scaled(item, width) for item in plan)]
+            layers, size = stage(widths, size, pool if halve else None, neuron, norm)
+            self.features.extend(layers)
+            c = widths[-1]
+            ends.append((len(self.features), c))
+        self._ends, self.stage_channels = zip(*ends, strict=True)
         self.classifier = nn.Sequential(OverTime(nn.Flatten()))
-        n = c * h * w
+        n = c * size[0] * size[1]
         for item in hidden:
             out = scaled(item, width)
-            if dropout:
-                self.classifier.append(Dropout(dropout))
-            self.classifier.append(OverTime(nn.Linear(n, out, bias=False)))
-            self.classifier.append(norm(out))
-            self.classifier.append(neuron((out,)))
+            self.classifier.extend(linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout))
             n = out
         self.classifier.append(OverTime(nn.Linear(n, num_classes)))
         initialise(self)
 
+    @property
+    def stages(self) -> list[nn.Sequential]:
+        """The slices of ``features`` up to and with each pooling; ``stage_channels`` come out.
+
+        The slices share their layers with the model: hook or call those, not the slices.
+        """
+        layers = list(self.features)
+        starts = (0, *self._ends[:-1])
+        return [nn.Sequential(*layers[a:b]) for a, b in zip(starts, self._ends, strict=True)]
+
     def forward(self, x_seq: Tensor) -> Tensor:
+        check_input(self, x_seq, self.in_shape)
         logits_seq: Tensor = self.classifier(self.features(x_seq))
         return logits_seq
 
 
-def pooling(pool: str) -> nn.Module:
-    """The pooling by 2 of that name."""
-    if pool == "average":
-        return nn.AvgPool2d(2)
-    if pool == "max":
-        return nn.MaxPool2d(2)
-    raise ValueError(f"pool must be 'average', 'max' or 'strided', got {pool!r}")
+def stage_plans(channels: Sequence[int | str]) -> Iterator[tuple[list[int], bool]]:
+    """Widths of the convolutions up to each ``"P"``, and whether there is one."""
+    plan: list[int] = []
+    for item in channels:
+        if item == "P":
+            yield plan, True
+            plan = []
+        else:
+            plan.append(int(item))
+    if plan:
+        yield plan, False
 
 
-def halved(h: int, w: int, in_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Image size after a pooling by 2."""
-    if h < 2 or w < 2:
-        raise ValueError(
-            f"an image of {in_shape[1]} x {in_shape[2]} is too small for the poolings of this "
-            "network; take a network with fewer or larger images"
-        )
-    return h // 2, w // 2
+def stage(
+    widths: Sequence[int], size: Size, pool: str | None, neuron: MakeNeuron, norm: MakeNorm
+) -> tuple[list[nn.Module], Size]:
+    """Convolutions from ``widths[0]`` channels on, a pooling if any, and the size they leave."""
+    layers: list[nn.Module] = []
+    for i, (c, out) in enumerate(pairwise(widths), start=2):
+        stride = 2 if pool == "strided" and i == len(widths) else 1
+        size = strided(size, stride)
+        layers += [*conv_norm(c, out, 3, stride, norm), neuron((out, *size))]
+    if pool is not None and pool != "strided":
+        layers.append(OverTime(POOLINGS[pool](2)))
+        size = size[0] // 2, size[1] // 2
+    return layers, size
 
 
 for _name, (_channels, _hidden) in PLANS.items():

@@ -5,13 +5,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from spikeloom.report.palette import MUTED, PIXEL, SERIES, rgb, series
+from spikeloom.report.palette import MUTED, PIXEL, SERIES, rgb
 from spikeloom.report.svg import canvas, drawn, inline, label
 
 Array = NDArray[Any]
+
+THRESHOLD = SERIES[1]
+TRACES = tuple(colour for colour in SERIES if colour is not THRESHOLD)
+OFF, ON = SERIES[1].light, PIXEL
 
 
 @drawn
@@ -21,22 +26,22 @@ def raster(spikes: Mapping[str, Array], *, key: str) -> str:
     Shape:
         spikes of each layer [T, neurons], 0 where silent
     """
-    panels = _panels(len(spikes), 0.62)
+    figure, panels = _panels(len(spikes), 0.62)
     for axes, (layer, fired) in zip(panels, spikes.items(), strict=True):
         T, neurons = fired.shape
         marks = np.zeros((neurons, T, 4))
         marks[..., :3] = rgb(PIXEL)
         marks[..., 3] = (fired != 0).T
         extent = (0.5, T + 0.5, 0.5, neurons + 0.5)
-        axes.imshow(marks, interpolation="none", aspect="auto", origin="lower", extent=extent)
+        axes.imshow(marks[::-1], interpolation="none", aspect="auto", extent=extent)
         axes.set_yticks([1, neurons] if neurons > 1 else [1])
-        axes.set_title(f"{label(layer)} · {(fired != 0).mean():.1%} fire")
+        axes.set_title(f"{label(layer)} · rate {(fired != 0).mean():.3f}")
     _time_axis(panels[-1])
     said = "; ".join(
         f"{label(layer)} {np.count_nonzero(fired)} spikes of {fired.shape[1]} neurons"
         for layer, fired in spikes.items()
     )
-    return inline(panels[0].get_figure(root=True), key=key, alt=f"Spike raster: {said}.")
+    return inline(figure, key=key, alt=f"Spike raster: {said}.")
 
 
 @drawn
@@ -48,18 +53,17 @@ def traces(
     Shape:
         potential of each layer [T, neurons]
     """
-    panels = _panels(len(potential), 0.95)
+    figure, panels = _panels(len(potential), 0.95)
     known = threshold or {}
     for axes, (layer, v_seq) in zip(panels, potential.items(), strict=True):
         steps = np.arange(1, len(v_seq) + 1)
         finite = np.where(np.isfinite(v_seq), v_seq, np.nan)
         marker = "o" if len(steps) <= 12 else ""
         for at, v in enumerate(finite.T):
-            axes.plot(
-                steps, v, color=series(at), linewidth=1.1, alpha=0.85, marker=marker, markersize=2.5
-            )
+            colour = TRACES[at % len(TRACES)].light
+            axes.plot(steps, v, color=colour, linewidth=1.1, marker=marker, markersize=2.5)
         if layer in known:
-            axes.axhline(known[layer], color=SERIES[1].light, linestyle="--", linewidth=1.1)
+            axes.axhline(known[layer], color=THRESHOLD.light, linestyle="--", linewidth=1.1)
             axes.set_title(f"{label(layer)} · threshold {known[layer]:g}")
         else:
             axes.set_title(label(layer))
@@ -67,10 +71,9 @@ def traces(
         axes.grid(axis="y")
     _time_axis(panels[-1])
     said = "; ".join(
-        f"{label(layer)} from {np.min(v_seq):.3g} to {np.max(v_seq):.3g}"
-        for layer, v_seq in potential.items()
+        f"{label(layer)} {_range(v_seq[np.isfinite(v_seq)])}" for layer, v_seq in potential.items()
     )
-    return inline(panels[0].get_figure(root=True), key=key, alt=f"Membrane potentials: {said}.")
+    return inline(figure, key=key, alt=f"Membrane potentials: {said}.")
 
 
 @drawn
@@ -84,13 +87,13 @@ def picture(image: Array, *, key: str) -> str:
     shown = _stretched(image)
     if channels == 2:
         off, on = shown[0, ..., None], shown[1, ..., None]
-        colours = off * np.array(rgb(SERIES[1].light)) + on * np.array(rgb(SERIES[0].light))
+        colours = off * np.array(rgb(OFF)) + on * np.array(rgb(ON))
         pixels = np.concatenate([np.clip(colours, 0, 1), np.maximum(off, on)], axis=-1)
     elif channels == 3:
         pixels = shown.transpose(1, 2, 0)
     else:
         pixels = np.repeat(shown.mean(0)[..., None], 3, axis=-1)
-    figure = canvas(min(3.9 * height / width, 3.9))
+    figure = canvas(2.5 * min(height / width, 1.0))
     axes = figure.subplots()
     axes.imshow(pixels, interpolation="none")
     axes.set_xticks([])
@@ -101,20 +104,26 @@ def picture(image: Array, *, key: str) -> str:
     return inline(figure, key=key, alt=said)
 
 
-def _stretched(image: Array) -> Array:
+def _range(finite: Array) -> str:
+    return f"from {finite.min():.3g} to {finite.max():.3g}" if finite.size else "never finite"
+
+
+def _stretched(image: Array) -> NDArray[np.float64]:
     """Values brought to [0, 1]; kept as they are if they already lie there."""
-    values = np.nan_to_num(image.astype(float), posinf=0.0, neginf=0.0)
+    values: NDArray[np.float64] = np.nan_to_num(image.astype(float), posinf=0.0, neginf=0.0)
     low, high = values.min(), values.max()
     if low >= 0.0 and high <= 1.0:
         return values
-    return np.asarray((values - low) / ((high - low) or 1.0))
+    scale = float(high - low) or 1.0
+    stretched: NDArray[np.float64] = (values - low) / scale
+    return stretched
 
 
-def _panels(count: int, height: float) -> list[Axes]:
+def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     figure = canvas(0.5 + height * count)
-    return list(figure.subplots(count, 1, squeeze=False, sharex=True)[:, 0])
+    return figure, list(figure.subplots(count, 1, squeeze=False, sharex=True)[:, 0])
 
 
 def _time_axis(axes: Axes) -> None:
     axes.set_xlabel("time step")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

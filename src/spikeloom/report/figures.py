@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikeloom.report.palette import INK, MUTED, PIXEL, SERIES, rgb, series
 from spikeloom.report.svg import canvas, drawn, inline, label
+from spikeloom.report.wording import NARROW, is_share
 
 Array = NDArray[Any]
 Line = Sequence[float | None]
@@ -31,7 +32,7 @@ def curves(
     breaks: Sequence[int] = (),
     log: bool = False,
 ) -> str:
-    """Lines over the positions 1, 2, ...; None and NaN leave a gap.
+    """Lines over the positions 1, 2, ...; they pass over None and break at what is not finite.
 
     Args:
         lines: values by the name of the line.
@@ -44,8 +45,8 @@ def curves(
     figure = canvas(2.5)
     axes = figure.subplots()
     for at, (line, values) in enumerate(lines.items()):
-        y = np.array([math.nan if v is None or math.isinf(v) else v for v in values], float)
-        x = np.arange(1, len(y) + 1)
+        x = [place for place, value in enumerate(values, start=1) if value is not None]
+        y = np.array([v if math.isfinite(v) else math.nan for v in values if v is not None])
         axes.plot(x, y, label=label(line), **_look(at), **_marker(y))
     for place in breaks:
         axes.axvline(place - 0.5, color=MUTED.light, linewidth=0.8, linestyle=":")
@@ -84,6 +85,8 @@ def dots(arms: Mapping[str, Sequence[float]], *, name: str, key: str) -> str:
     axes.set_yticks(range(len(arms)), [label(arm) for arm in arms])
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.set_xlabel(label(name))
+    if is_share(name):
+        axes.xaxis.set_major_formatter(FuncFormatter(_per_cent))
     axes.grid(axis="x")
     said = "; ".join(f"{label(arm)} {min(v):.4g} to {max(v):.4g}" for arm, v in arms.items())
     return inline(figure, key=key, alt=f"Dot plot of {name} by arm: {said}.")
@@ -123,7 +126,8 @@ def confusion_matrix(
     share = table / np.maximum(table.sum(1, keepdims=True), 1)
     shades = np.empty((size, size, 4))
     shades[..., :3] = rgb(PIXEL)
-    shades[..., 3] = 0.62 * share  # never so dark that a count on it cannot be read
+    # Under a count never so dark that it cannot be read.
+    shades[..., 3] = share * (0.62 if size <= COUNTED_CLASSES else 1.0)
     figure = canvas(3.9)
     axes = figure.subplots()
     axes.imshow(shades, interpolation="none", aspect="equal")
@@ -166,12 +170,18 @@ def _marker(values: Array) -> dict[str, Any]:
 
 
 def _dress(axes: Axes, name: str, over: str, *, legend: bool) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.set_xlabel(over)
     axes.set_title(label(name, 40))
     axes.grid(axis="y")
+    if is_share(name):
+        axes.yaxis.set_major_formatter(FuncFormatter(_per_cent))
     if legend:
         axes.legend(fontsize=8.5, borderpad=0.1, handlelength=2.2)
+
+
+def _per_cent(value: float, _: int | None) -> str:
+    return f"{100 * value:.6g}{NARROW}%"
 
 
 def _course(values: Line) -> str:

@@ -4,32 +4,23 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from scipy import stats
 
 from spikeloom.report import activity, figures
 from spikeloom.report.epochs import Epoch
 from spikeloom.report.folder import RunFiles, read_run
-from spikeloom.report.result import Result, plain
+from spikeloom.report.headline import progress_tiles, result_tiles
+from spikeloom.report.result import Result
 from spikeloom.report.template import render, write_whole
-from spikeloom.report.wording import change, count, duration, number, percent, quantity
+from spikeloom.report.wording import number
 
 TRACED_LAYERS = 8
 LISTED_MISTAKES = 5
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A headline number: what it is, its value, and what to know about it."""
-
-    name: str
-    value: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,12 +52,13 @@ def page(files: RunFiles) -> str:
         "page.html.jinja",
         files=files,
         result=result,
-        tiles=_result_tiles(result) if result else _progress_tiles(files.epochs),
+        tiles=result_tiles(result) if result else progress_tiles(files.epochs),
         learning=list(_learning(files, keys)),
         activity=list(_activity(files, keys)),
         classes=list(_classes(result, keys)),
         mistakes=_mistakes(result),
         splits=_rows(result.splits if result else {}),
+        data_files=_rows(result.files if result else {}),
         environment=_rows(files.environment),
         columns=[(part, name) for part in ("train", "val") for name in _names(files.epochs, part)],
         papers=[
@@ -76,62 +68,10 @@ def page(files: RunFiles) -> str:
     )
 
 
-def _result_tiles(result: Result) -> list[Tile]:
-    test = plain(result.test)
-    twin = plain(result.twin.test).get("accuracy") if result.twin else None
-    tiles = [
-        Tile(f"Test {name}", quantity(name, value))
-        for name, value in sorted(test.items(), key=lambda item: item[0] != "accuracy")
-        if name != "count"
-    ]
-    if "accuracy" in test:
-        tiles[0] = replace(tiles[0], note=_sampling(test["accuracy"], test.get("count")))
-    if twin is not None:
-        gap = change("accuracy", test["accuracy"] - twin) if "accuracy" in test else ""
-        note = f"spiking minus twin: {gap}" if gap else ""
-        tiles.append(Tile("Non-spiking twin", percent(twin), note))
-    if result.mean_rate is not None:
-        note = "spikes per neuron and step, mean over layers"
-        tiles.append(Tile("Firing rate", f"{result.mean_rate:.3f}", note))
-    tiles.append(Tile("Parameters", count(result.parameters), result.model))
-    epochs = "" if result.epochs is None else f"{result.epochs} epochs"
-    tiles.append(Tile("Training time", duration(result.seconds), epochs))
-    if result.best:
-        tiles.extend(
-            Tile(f"Best validation {name}", quantity(name, value), f"epoch {result.best.epoch}")
-            for name, value in plain(result.best.val).items()
-            if name == "accuracy"
-        )
-    return tiles
-
-
-def _sampling(accuracy: float, samples: float | None) -> str:
-    """How far the test sample alone leaves the accuracy open (Wilson's interval)."""
-    if not samples or not 0.0 <= accuracy <= 1.0:
-        return ""
-    correct = stats.binomtest(round(accuracy * samples), int(samples))
-    low, high = correct.proportion_ci(0.95, method="wilson")
-    return f"{percent(low)} to {percent(high)} by chance of the {count(samples)} samples (95 %)"
-
-
-def _progress_tiles(epochs: Sequence[Epoch]) -> list[Tile]:
-    tiles = [Tile("Epochs so far", count(len(epochs)))]
-    if epochs:
-        last = epochs[-1]
-        for part, said in (("train", "Training"), ("val", "Validation")):
-            scores: Mapping[str, float] = getattr(last, part)
-            tiles += [
-                Tile(f"{said} {name}", quantity(name, scores[name]), f"epoch {last.epoch}")
-                for name in ("loss", "accuracy")
-                if name in scores
-            ]
-    return tiles
-
-
 def _learning(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
     epochs = files.epochs
     breaks = [at + 1 for at in range(1, len(epochs)) if epochs[at].phase != epochs[at - 1].phase]
-    phases = " Dotted lines: a new phase begins." if breaks else ""
+    phases = " A dotted line marks the start of a new phase." if breaks else ""
     names = dict.fromkeys(_names(epochs, "train") + _names(epochs, "val"))
     for name in names:
         lines = {
@@ -141,8 +81,9 @@ def _learning(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
         }
         svg = figures.curves(lines, name=name, key=next(keys), breaks=breaks)
         broken = sum(v is not None and not math.isfinite(v) for y in lines.values() for v in y)
-        odd = f" {broken} values are not finite and left out." if broken else ""
-        yield Shown(Markup(svg), f"{name.capitalize()} by epoch.{phases}{odd}")
+        verb = "value is" if broken == 1 else "values are"
+        odd = f" {broken} {verb} not finite and left out." if broken else ""
+        yield Shown(Markup(svg), f"{name.replace('_', ' ').capitalize()} by epoch.{phases}{odd}")
     rates = [epoch.lr for epoch in epochs]
     known = [rate for rate in rates if rate is not None]
     if known:
@@ -158,14 +99,14 @@ def _activity(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
     if result and result.firing_rates:
         svg = figures.rate_bars(result.firing_rates, key=next(keys))
         yield Shown(Markup(svg), "Firing rate of each layer, from input to output.")
-    if result and result.accuracy_by_step:
+    if result and len(result.accuracy_by_step) > 1:
         lines = {"test": result.accuracy_by_step}
         svg = figures.curves(lines, name="accuracy", over="time steps read", key=next(keys))
         yield Shown(Markup(svg), "Test accuracy when only the first time steps are read.")
     if not sample:
         return
     if sample.input is not None:
-        shape = " x ".join(map(str, sample.input.shape))
+        shape = " × ".join(map(str, sample.input.shape))
         caption = f"The input behind the spikes and potentials shown ({shape})."
         yield Shown(Markup(activity.picture(sample.input, key=next(keys))), caption)
     if sample.spikes:
@@ -212,7 +153,7 @@ def _rows(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
         if isinstance(value, Mapping):
             rows += _rows(value, f"{prefix}{name}.")
         else:
-            shown = number(value, 6) if isinstance(value, float) else str(value)
+            shown = number(value, 6) if isinstance(value, float | None) else str(value)
             rows.append((prefix + name, shown))
     return rows
 

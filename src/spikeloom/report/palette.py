@@ -25,10 +25,10 @@ LINE = Colour("line", "#d3d8df", "#3a424e")
 SERIES = (
     Colour("series-blue", "#0063a6", "#5bb5f0"),
     Colour("series-orange", "#cf5300", "#ff9455"),
-    Colour("series-green", "#008f6b", "#2fb892"),
-    Colour("series-pink", "#c05a9b", "#f3b1d8"),
-    Colour("series-amber", "#8a6500", "#f0d040"),
-    Colour("series-grey", "#4b5563", "#c3cad4"),
+    Colour("series-green", "#008f6b", "#2a9886"),
+    Colour("series-pink", "#c05a9b", "#ffafb7"),
+    Colour("series-amber", "#844c1a", "#efd53e"),
+    Colour("series-grey", "#4b5563", "#bfc1dd"),
 )
 PALETTE = (SURFACE, RAISED, INK, MUTED, LINE, *SERIES)
 

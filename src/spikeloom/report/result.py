@@ -1,9 +1,17 @@
 """What ``result.json`` of a finished run says."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _filled(value: Any) -> Any:
+    return {} if value is None else value
+
+
+# What may be null where there is nothing to say, as scores without a validation split.
+Table = Annotated[dict[str, Any], BeforeValidator(_filled)]
 
 
 class Part(BaseModel):
@@ -16,13 +24,13 @@ class Best(Part):
     """The epoch with the best validation score."""
 
     epoch: int
-    val: dict[str, Any] = Field(default_factory=dict)
+    val: Table = Field(default_factory=dict)
 
 
 class Twin(Part):
     """The non-spiking network trained alike."""
 
-    test: dict[str, Any] = Field(default_factory=dict)
+    test: Table = Field(default_factory=dict)
 
 
 class Cited(Part):
@@ -43,13 +51,16 @@ class Result(Part):
     recipe: str
     seed: int
     arm: str | None = None
+    title: str = ""
     model: str = ""
+    weights: str = ""
     parameters: int | None = None
     epochs: int | None = None
     seconds: float | None = None
-    splits: dict[str, Any] = Field(default_factory=dict)
-    val: dict[str, Any] = Field(default_factory=dict)
-    test: dict[str, Any] = Field(default_factory=dict)
+    splits: Table = Field(default_factory=dict)
+    files: Table = Field(default_factory=dict)
+    val: Table = Field(default_factory=dict)
+    test: Table = Field(default_factory=dict)
     best: Best | None = None
     twin: Twin | None = None
     firing_rates: dict[str, float] = Field(default_factory=dict)

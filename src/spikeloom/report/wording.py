@@ -1,6 +1,9 @@
 """Numbers in the words of a page."""
 
 import math
+import re
+
+NARROW = "\u202f"  # a space that no line breaks at
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -10,23 +13,24 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def percent(share: float | None) -> str:
     """A share as per cent with two decimals."""
-    return "–" if share is None else f"{100 * share:.2f} %"
+    return "–" if share is None else f"{100 * share:.2f}{NARROW}%"
 
 
 def count(value: float | None) -> str:
     """A whole number, its thousands set apart."""
-    return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
+    return "–" if value is None else f"{value:,.0f}".replace(",", NARROW)
 
 
 def duration(seconds: float | None) -> str:
     """A time in its two largest units."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f}{NARROW}s"
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = (hours, "h", minutes, "min") if hours else (minutes, "min", rest, "s")
+    return NARROW.join(map(str, parts))
 
 
 def quantity(metric: str, value: float | None) -> str:
@@ -38,10 +42,10 @@ def change(metric: str, value: float | None) -> str:
     """A difference of a metric with its sign; of shares in percentage points."""
     if value is None:
         return "–"
-    shown = f"{100 * value:+.2f} pp" if is_share(metric) else f"{value:+.4g}"
+    shown = f"{100 * value:+.2f}{NARROW}pp" if is_share(metric) else f"{value:+.4g}"
     return shown.replace("-", "−")
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric, by its name, is a share of one."""
-    return metric.rpartition(".")[2] == "accuracy"
+    return re.split(r"[. ]", metric)[-1] == "accuracy"

@@ -37,6 +37,14 @@ class Processes:
         dist.all_gather(parts, value)
         return parts
 
+    def agree(self, value: str) -> str:
+        """What the first process says."""
+        if self.world == 1:
+            return value
+        said = [value]
+        dist.broadcast_object_list(said)
+        return said[0]
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.world > 1:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spikeloom.learning import Learner, Loss, Progress
 from spikeloom.run import checkpoint
-from spikeloom.run.build import bind, build
+from spikeloom.run.build import build
 from spikeloom.run.config import ConfigError, Phase
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.optimize import Schedule, groups
@@ -94,7 +94,7 @@ class Training:
         for phase in task.config.phase:  # a mistake in a late phase should fail now
             build(phase.loss, "loss")
             build(phase.schedule, "schedule")
-            bind(phase.optimizer, "optimizer")
+            build(phase.optimizer, "optimizer", [nn.Parameter(torch.zeros(1))])
         self.stage = self._enter(0)
 
     def _enter(self, index: int) -> Stage:
@@ -118,8 +118,8 @@ class Training:
 
     def result(self) -> nn.Module:
         """The weights to judge: the averaged ones if there are any."""
-        averaged = self.stage.ema
-        return averaged.module if averaged is not None else self.model
+        judged: nn.Module = self.model if self.stage.ema is None else self.stage.ema.module
+        return judged
 
     def _epoch(self) -> None:
         task, state, phase = self.task, self.state, self.stage.phase

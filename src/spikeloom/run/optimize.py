@@ -41,11 +41,11 @@ def groups(model: nn.Module, no_decay: Sequence[str]) -> list[dict[str, Any]]:
         if not hits:
             raise ValueError(f"no_decay pattern {pattern!r} matches no parameter")
         spared |= hits
-    split = [
-        {"params": [p for name, p in named if name not in spared]},
-        {"params": [p for name, p in named if name in spared], "weight_decay": 0.0},
-    ]
-    return [group for group in split if group["params"]]
+    decayed = [p for name, p in named if name not in spared]
+    split: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
+    if spared:
+        split.append({"params": [p for name, p in named if name in spared], "weight_decay": 0.0})
+    return split
 
 
 def _matches(name: str, parameter: nn.Parameter, pattern: str) -> bool:
@@ -55,7 +55,7 @@ def _matches(name: str, parameter: nn.Parameter, pattern: str) -> bool:
 @register("schedule", "constant")
 def constant(*, warmup: float = 0.0) -> Schedule:
     """The learning rate stays where it is, after a linear rise over the share ``warmup``."""
-    return _after_warmup(warmup, lambda share: 1.0)  # noqa: ARG005
+    return _after_warmup(warmup, lambda share: 1.0)
 
 
 @register("schedule", "cosine")

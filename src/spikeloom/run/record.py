@@ -23,6 +23,7 @@ from spikeloom.run.config import Config, ConfigError
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 CONFIG, METRICS, RESULT = "config.toml", "metrics.jsonl", "result.json"
+ENVIRONMENT, SAMPLE = "environment.json", "sample.safetensors"
 
 
 @contextmanager

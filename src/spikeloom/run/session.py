@@ -1,6 +1,9 @@
 """Start, resume and evaluate runs: from a configuration to a finished run folder."""
 
+import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,13 @@ from spikeloom.run.loop import Training, Watcher
 from spikeloom.run.record import (
     BEST,
     CONFIG,
+    ENVIRONMENT,
     LAST,
     RESULT,
     check_space,
     environment,
     hold,
     write_config,
-    write_file,
     write_json,
 )  # fmt: skip
 from spikeloom.run.task import Task, device_of, prepare
@@ -47,7 +50,7 @@ def train(
     resume: bool = False,
     root: Path | None = None,
     recipe: str = "",
-    watch: Callable[[Task], Watcher] = lambda task: Silent(),  # noqa: ARG005
+    watch: Callable[[Task], Watcher] = lambda task: Silent(),
 ) -> dict[str, Any]:
     """Train as configured and leave checkpoints, metrics and results in ``folder``.
 
@@ -69,22 +72,26 @@ def train(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     device = device_of(config.run.device)
-    with processes(device) as procs, _held(folder, procs):
-        if (folder / LAST).exists() and not resume:
-            raise ConfigError(
-                f"run folder {folder} already holds a run; resume it, or choose another --out"
-            )
+    with processes(device) as procs:
+        folder = Path(procs.agree(str(folder)))
         task = prepare(config, procs, device, root)
-        size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
-        check_space(folder, 6 * size + 50_000_000)
         training = Training(task, folder, watch(task))
-        if resume and (folder / LAST).exists():
-            training.resume()
-        elif procs.first:
-            write_config(folder, config)
-            write_json(folder / "environment.json", environment(device))
-        model = training.run()
-        return _finish(task, model, training, folder, recipe, root, watch)
+        with hold(folder) if procs.first else nullcontext():
+            procs.wait()  # the others need the folder to be there
+            old = (folder / LAST).exists()
+            if old and not resume:
+                raise ConfigError(
+                    f"run folder {folder} already holds a run; resume it, or choose another --out"
+                )
+            size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
+            check_space(folder, 6 * size + 50_000_000)
+            if old:
+                training.resume()
+                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
+            elif procs.first:
+                write_config(folder, config)
+                write_json(folder / ENVIRONMENT, {"recipe": recipe, **environment(device)})
+            return _finish(task, training.run(), training, recipe, root, watch)
 
 
 def resume_folder(folder: Path, **how: Any) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def stored_config(folder: Path) -> Config:
     return load(folder / CONFIG)
 
 
-def test(folder: Path, *, weights: str | None = None, root: Path | None = None) -> dict[str, Any]:
+def score(folder: Path, *, weights: str | None = None, root: Path | None = None) -> dict[str, Any]:
     """Evaluate a run's weights (``last`` or ``best``) on the test set.
 
     Raises:
@@ -136,12 +143,11 @@ def _finish(
     task: Task,
     model: nn.Module,
     training: Training,
-    folder: Path,
     recipe: str,
     root: Path | None,
     watch: Callable[[Task], Watcher],
 ) -> dict[str, Any]:
-    config, state = task.config, training.state
+    config, state, folder = task.config, training.state, training.folder
     if config.run.select == "best":
         tensors, _ = checkpoint.load_state(folder / BEST)
         checkpoint.load_weights(model, checkpoint.under("model", tensors), folder / BEST)
@@ -168,7 +174,6 @@ def _finish(
         "class_names": list(task.source.class_names),
         "firing_rates": firing_rates(task, model),
         "papers": cited(config),
-        "finite": True,
     }
     if config.run.twin:
         twin = train(
@@ -177,7 +182,7 @@ def _finish(
         )  # fmt: skip
         result["twin"] = {key: twin[key] for key in ("test", "val", "parameters", "seconds")}
     if task.procs.first:
-        write_file(folder / "sample.safetensors", to_bytes(sample(task, model)))
+        checkpoint.write_file(folder / "sample.safetensors", to_bytes(sample(task, model)))
         write_json(folder / RESULT, result)
     task.procs.wait()
     return result
@@ -210,27 +215,19 @@ def cited(config: Config) -> list[dict[str, str]]:
     return [{"method": e.name, "bibtex": e.paper.bibtex()} for e in found if e.paper]
 
 
-def _held(folder: Path, procs: Processes) -> Any:
-    from contextlib import nullcontext
-
-    return hold(folder) if procs.first else nullcontext()
-
-
 def new_folder(out: Path, recipe: str, seed: int) -> Path:
-    """A run folder that does not exist yet: ``out/recipe/seed0``, ``seed0-2`` and so on."""
-    name = recipe.removesuffix(".toml").rstrip("/").rpartition("/")[2] or "run"
-    base = out / name
-    number = 1
-    while True:
-        folder = base / (f"seed{seed}" if number == 1 else f"seed{seed}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-            continue
-        except OSError as error:
-            raise ConfigError(f"cannot make a run folder in {out}: {error.strerror}") from error
-        return folder
+    """A run folder that is not there yet: ``out/recipe/seed0``, ``seed0-2`` and so on."""
+    base = out / (Path(recipe).name.removesuffix(".toml") or "run")
+    names = chain([f"seed{seed}"], (f"seed{seed}-{n}" for n in count(2)))
+    return next(base / name for name in names if not (base / name).exists())
 
 
-__all__ = ["CONFIG", "Silent", "new_folder", "resume_folder", "stored_config", "test", "train"]
+__all__ = [
+    "CONFIG",
+    "Silent",
+    "new_folder",
+    "resume_folder",
+    "score",
+    "stored_config",
+    "train",
+]

@@ -72,36 +72,57 @@ def prepare(config: Config, procs: Processes, device: torch.device, root: Path |
     Raises:
         ConfigError: something is unknown, out of range, missing, or does not fit together.
     """
-    data, model = config.data, config.model
-    folder = root or (Path(data.root) if data.root else None)
+    data = config.data
+    source = read(config, root)
     try:
-        source: Source = build(data, "dataset", root=folder)
         splits = split(
             source, val=data.val, val_from=data.val_from, train=data.train, test=data.test,
             seed=config.run.seed,
         )  # fmt: skip
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ConfigError(str(error)) from error
     if data.batch % procs.world:
         raise ConfigError(
             f"data.batch = {data.batch} cannot be shared evenly by {procs.world} processes"
         )
     torch.manual_seed(config.run.seed)
-    context = {"in_shape": source.shape, "num_classes": source.num_classes, "T": model.T}
-    parts = {
-        "neuron": bind(model.neuron, "neuron", **context),
-        "norm": bind(model.norm, "norm", **context),
-    }
-    net: nn.Module = build(model, "model", **context, **parts)
-    net.to(device, memory_format=torch.channels_last)
+    net = network(config, source.shape, source.num_classes)
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
     task = Task(
         config, device, procs, source, splits, Augment(steps),
-        bind(model.encoder, "encoder"), net,
+        bind(config.model.encoder, "encoder"), net,
     )  # fmt: skip
     _try(task)
     torch.manual_seed(config.run.seed + 1 + procs.rank)
     return task
+
+
+def read(config: Config, root: Path | None) -> Source:
+    """The data set of a configuration, read from ``root``, else from where it says.
+
+    Raises:
+        ConfigError: files are missing or damaged, or an argument is unknown or out of range.
+    """
+    folder = root or (Path(config.data.root) if config.data.root else None)
+    try:
+        source: Source = build(config.data, "dataset", root=folder)
+    except OSError as error:
+        raise ConfigError(str(error)) from error
+    return source
+
+
+def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The model of a configuration for images [C, H, W] of so many classes.
+
+    Raises:
+        ConfigError: a part is unknown or out of range, or the images do not fit the model.
+    """
+    model = config.model
+    context = {"in_shape": in_shape, "num_classes": num_classes, "T": model.T}
+    parts = {kind: bind(getattr(model, kind), kind, **context) for kind in ("neuron", "norm")}
+    net: nn.Module = build(model, "model", **context, **parts)
+    return net
 
 
 def _try(task: Task) -> None:

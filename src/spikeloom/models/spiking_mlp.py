@@ -1,0 +1,67 @@
+"""Fully connected spiking networks; with ``neuron=relu`` the same definition is the ReLU twin."""
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from spikeloom.layers import OverTime
+from spikeloom.models.parts import (
+    MakeNeuron,
+    MakeNorm,
+    check_input,
+    initialise,
+    linear_layer,
+    scaled,
+)
+from spikeloom.registry import register
+
+
+@register("model", "spiking_mlp")
+class SpikingMLP(nn.Module):
+    """Linear layers, norms and neurons in a row, then a linear read-out of every step.
+
+    Each hidden layer is one of ``stages``, with ``stage_channels`` neurons.
+
+    Args:
+        hidden: widths of the hidden layers.
+        in_shape: (C, *) of one sample, of any rank; it is flattened.
+        num_classes: K.
+        neuron: makes the neurons of a layer from the shape (C,) of one sample.
+        norm: makes the norm of a layer from its number of channels.
+        width: multiplies all hidden widths.
+        dropout: share of every hidden layer's inputs left out, the same at all steps.
+    Shape:
+        x_seq [T, N, *in_shape] -> logits_seq [T, N, K]
+    Raises:
+        ValueError: when called, an input that does not fit ``in_shape``.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256,),
+        *,
+        in_shape: tuple[int, ...],
+        num_classes: int,
+        neuron: MakeNeuron,
+        norm: MakeNorm,
+        width: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_shape = tuple(in_shape)
+        self.flatten = OverTime(nn.Flatten())
+        self.stages = nn.Sequential()
+        self.stage_channels = tuple(scaled(item, width) for item in hidden)
+        n = prod(in_shape)
+        for out in self.stage_channels:
+            layer = linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout)
+            self.stages.append(nn.Sequential(*layer))
+            n = out
+        self.readout = OverTime(nn.Linear(n, num_classes))
+        initialise(self)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        check_input(self, x_seq, self.in_shape)
+        logits_seq: Tensor = self.readout(self.stages(self.flatten(x_seq)))
+        return logits_seq

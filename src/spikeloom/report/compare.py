@@ -1,0 +1,210 @@
+"""Compares runs: arms, spread over seeds, paired differences, one page."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from spikeloom.registry import UnknownNameError, unknown
+from spikeloom.report import figures
+from spikeloom.report.arms import arm_names
+from spikeloom.report.folder import RunFiles, read_run
+from spikeloom.report.paired import Difference, mean_sd, paired_difference
+from spikeloom.report.result import Result
+from spikeloom.report.template import render, write_whole
+from spikeloom.report.wording import change, quantity
+
+Grouped = dict[str, dict[int, tuple[RunFiles, float]]]  # arm -> seed -> the run and its value
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mean and standard deviation over seeds of a validation score, at the epochs all runs have."""
+
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    sd: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ in their seed only; ``values`` by seed."""
+
+    name: str
+    values: Mapping[int, float]
+    mean: float
+    sd: float | None
+    difference: Difference | None
+    curve: Curve | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms in the order they came; ``left_out`` are runs that do not count, and why."""
+
+    metric: str
+    baseline: str | None
+    arms: tuple[Arm, ...]
+    curve_metric: str
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain row per arm; differences are None for the baseline and without one."""
+        return [
+            {
+                "arm": arm.name,
+                "n": len(arm.values),
+                "seeds": sorted(arm.values),
+                "mean": arm.mean,
+                "sd": arm.sd,
+                "difference": arm.difference.mean if arm.difference else None,
+                "interval": list(arm.difference.interval or ()) or None if arm.difference else None,
+                "pairs": arm.difference.n if arm.difference else None,
+            }
+            for arm in self.arms
+        ]
+
+    def to_json(self) -> str:
+        """All of it as JSON text."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+
+def compare(
+    runs: Sequence[Path], *, metric: str = "test.accuracy", baseline: str | None = None
+) -> Comparison:
+    """Groups runs into arms and compares the arms.
+
+    Args:
+        runs: run folders; those without a result or with a metric that is not finite are left
+            out, and listed as such.
+        metric: dotted name of a number in ``result.json``.
+        baseline: arm that the others are paired with, seed by seed; None: no differences
+    Raises:
+        RunFolderError: not a run folder, or a file in it cannot be read.
+        ValueError: no run counts, no run has the metric, or an arm has a seed twice.
+        UnknownNameError: no arm is called like the baseline.
+    """
+    kept: list[tuple[RunFiles, float]] = []
+    left_out: list[tuple[str, str]] = []
+    known: set[str] = set()
+    for path in runs:
+        files = read_run(path)
+        numbers = files.result.flat() if files.result else {}
+        known |= numbers.keys()
+        value = numbers.get(metric)
+        if value is not None and math.isfinite(value):
+            kept.append((files, value))
+        else:
+            left_out.append((str(path), _objection(files.result, metric, value)))
+    if known and metric not in known:
+        raise ValueError(unknown("metric", metric, known))
+    if not kept:
+        why = "; ".join(f"{path}: {reason}" for path, reason in left_out) or "none was given"
+        raise ValueError(f"no run to compare: {why}")
+    return _compared(_by_seed(kept), metric, baseline, tuple(left_out))
+
+
+def write_compare(comparison: Comparison, path: Path) -> Path:
+    """Writes the comparison as one self-contained page and returns its path."""
+    metric = comparison.metric
+    shown = []
+    if any(arm.curve for arm in comparison.arms):
+        name = comparison.curve_metric
+        lines = {
+            arm.name: (arm.curve.epochs, arm.curve.mean, arm.curve.sd)
+            for arm in comparison.arms
+            if arm.curve
+        }
+        svg = figures.bands(lines, name=f"validation {name}", key="figure-1")
+        caption = f"Validation {name}: mean over seeds; band: one standard deviation to each side."
+        shown.append({"svg": Markup(svg), "caption": caption})
+    values = {arm.name: list(arm.values.values()) for arm in comparison.arms}
+    svg = figures.dots(values, name=metric, key="figure-2")
+    shown.append(
+        {"svg": Markup(svg), "caption": "Every run as a dot; stroke: the mean of the arm."}
+    )
+    text = render(
+        "compare.html.jinja",
+        comparison=comparison,
+        shown=shown,
+        value=lambda number: quantity(metric, number),
+        change=lambda number: change(metric, number),
+    )
+    return write_whole(Path(path), text)
+
+
+def _by_seed(kept: Sequence[tuple[RunFiles, float]]) -> Grouped:
+    grouped: Grouped = {}
+    for name, (files, value) in zip(arm_names([f for f, _ in kept]), kept, strict=True):
+        seeds = grouped.setdefault(name, {})
+        seed = files.result.seed if files.result else 0
+        if seed in seeds:
+            raise ValueError(
+                f"{seeds[seed][0].path} and {files.path} are both seed {seed} of {name!r}; "
+                "give one of them"
+            )
+        seeds[seed] = files, value
+    return grouped
+
+
+def _objection(result: Result | None, metric: str, value: float | None) -> str:
+    if result is None:
+        return "unfinished, there is no result.json"
+    return f"no {metric} in its result" if value is None else f"{metric} is {value}"
+
+
+def _compared(
+    kept: Grouped,
+    metric: str,
+    baseline: str | None,
+    left_out: tuple[tuple[str, str], ...],
+) -> Comparison:
+    values = {
+        name: {seed: value for seed, (_, value) in sorted(seeds.items())}
+        for name, seeds in kept.items()
+    }
+    if baseline is not None and baseline not in values:
+        raise UnknownNameError(unknown("arm", baseline, values))
+    curve_metric = _curve_metric(kept, metric)
+    arms = []
+    for name, seeds in kept.items():
+        mean, sd = mean_sd(list(values[name].values()))
+        alone = baseline is None or name == baseline
+        difference = None if alone else paired_difference(values[name], values[baseline or name])
+        curve = _curve([files for files, _ in seeds.values()], curve_metric)
+        arms.append(Arm(name, values[name], mean, sd, difference, curve))
+    return Comparison(metric, baseline, tuple(arms), curve_metric, left_out)
+
+
+def _curve_metric(kept: Grouped, metric: str) -> str:
+    """The validation score to draw: the metric's own name, else accuracy, else loss."""
+    logged = {
+        name
+        for seeds in kept.values()
+        for files, _ in seeds.values()
+        for epoch in files.epochs
+        for name in epoch.val
+    }
+    wanted = (metric.rpartition(".")[2], "accuracy", "loss")
+    return next((name for name in wanted if name in logged), "")
+
+
+def _curve(runs: Sequence[RunFiles], metric: str) -> Curve | None:
+    scores = [
+        {
+            at: epoch.val[metric]
+            for at, epoch in enumerate(files.epochs, start=1)
+            if math.isfinite(epoch.val.get(metric, math.nan))
+        }
+        for files in runs
+    ]
+    epochs = sorted(set.intersection(*(set(score) for score in scores)))
+    if not epochs:
+        return None
+    spread = [mean_sd([score[at] for score in scores]) for at in epochs]
+    means, deviations = zip(*spread, strict=True)
+    return Curve(tuple(epochs), means, deviations)

@@ -1,0 +1,150 @@
+"""What a recipe would build: every layer with its output shape and parameters."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.data.cifar import CIFAR10, CIFAR100
+from spikeloom.data.cifar import SHAPE as CIFAR_SHAPE
+from spikeloom.data.idx import FASHION_MNIST, KMNIST, MNIST, SIDE
+from spikeloom.layers import Neuron, OverTime
+from spikeloom.run.config import Config
+from spikeloom.run.task import network, read
+
+# What is known of a data set without its files: (C, H, W) and the number of classes.
+KNOWN: dict[str, tuple[tuple[int, int, int], int]] = {
+    **{spec.name: (CIFAR_SHAPE, len(spec.class_names)) for spec in (CIFAR10, CIFAR100)},
+    **{
+        spec.name: ((1, SIDE, SIDE), len(spec.class_names))
+        for spec in (MNIST, FASHION_MNIST, KMNIST)
+    },
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer as a sequence meets it.
+
+    ``shape`` is its output for one sample and step, None if the sequence does not pass through it;
+    ``neurons`` is 0 unless it spikes.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    neurons: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """A resolved configuration and the network it stands for."""
+
+    config: dict[str, Any]
+    in_shape: tuple[int, ...]
+    num_classes: int
+    T: int
+    layers: tuple[Layer, ...]
+    neurons: int
+    parameters: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+
+def describe(config: Config, root: Path | None = None) -> Description:
+    """Build the network of a configuration and push one blank image through it.
+
+    The data set is read only where its shape is not known beforehand.
+
+    Args:
+        config: what would be run.
+        root: where the data sets are, as in :func:`~spikeloom.run.session.train`.
+
+    Raises:
+        ConfigError: something is unknown, out of range, or does not fit together.
+    """
+    if config.data.name in KNOWN:
+        in_shape, num_classes = KNOWN[config.data.name]
+    else:
+        source = read(config, root)
+        in_shape, num_classes = source.shape, source.num_classes
+    model = network(config, in_shape, num_classes)
+    layers = tuple(layers_of(model, torch.zeros(config.model.T, 1, *in_shape)))
+    return Description(
+        config.model_dump(mode="json", exclude_none=True),
+        in_shape,
+        num_classes,
+        config.model.T,
+        layers,
+        sum(layer.neurons for layer in layers),
+        sum(p.numel() for p in model.parameters()),
+    )
+
+
+def layers_of(model: nn.Module, x_seq: Tensor) -> list[Layer]:
+    """The layers in the order in which ``x_seq`` passes them; those it passes by come last.
+
+    Shape:
+        x_seq [T, N, *]
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            y_seq = output if isinstance(output, Tensor) else output[0]
+            shapes.setdefault(name, tuple(y_seq.shape[2:]))
+
+        return hook
+
+    found = dict(_units(model))
+    hooks = [module.register_forward_hook(note(name)) for name, module in found.items()]
+    try:
+        with torch.no_grad():
+            model.eval()(x_seq)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    order = [*shapes, *(name for name in found if name not in shapes)]
+    return [_layer(name, found[name], shapes.get(name)) for name in order]
+
+
+def _units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """What counts as one layer, and modules that hold parameters of their own beside layers."""
+    children = dict(module.named_children())
+    whole = isinstance(module, OverTime | Neuron) or not children
+    if whole or next(module.parameters(recurse=False), None) is not None:
+        yield name, module
+    if not whole:
+        for child, inner in children.items():
+            yield from _units(inner, f"{name}.{child}".lstrip("."))
+
+
+def _layer(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Layer:
+    whole = isinstance(module, OverTime | Neuron)
+    spiking = isinstance(module, Neuron) and shape is not None
+    return Layer(
+        name or type(module).__name__,
+        _kind(module.module if isinstance(module, OverTime) else module),
+        shape,
+        prod(shape or ()) if spiking else 0,
+        sum(p.numel() for p in module.parameters(recurse=whole)),
+    )
+
+
+def _kind(module: nn.Module) -> str:
+    kind = type(module).__name__
+    if isinstance(module, nn.Conv2d):
+        kind += " " + "x".join(map(str, module.kernel_size))
+        kind += f" / {module.stride[0]}" if module.stride[0] > 1 else ""
+        kind += f", {module.groups} groups" if module.groups > 1 else ""
+    return kind
+
+
+__all__ = ["Description", "Layer", "describe", "layers_of"]

@@ -1,0 +1,55 @@
+"""The real datasets, where SPIKELOOM_DATA says they are."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from spikeloom.data import batches, cifar10, fashion_mnist, mnist, split
+from spikeloom.data.batches import Order
+from spikeloom.data.source import pixel_mean_std
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("SPIKELOOM_DATA"), reason="SPIKELOOM_DATA names no folder with real data"
+)
+
+
+def load(build):
+    try:
+        return build()
+    except FileNotFoundError as error:
+        pytest.skip(str(error).splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("build", "count"), [(mnist, 60000), (fashion_mnist, 60000), (cifar10, 50000)]
+)
+def test_the_training_set_is_the_published_one(build, count):
+    source = load(build)
+    assert len(source.train) == count
+    assert 1 <= len(source.test) <= 10000
+    mean, std = pixel_mean_std(source.train.images)
+    assert source.mean == pytest.approx(mean, abs=1e-4)
+    assert source.std == pytest.approx(std, abs=1e-4)
+    assert source.train.labels.bincount().min() >= 5000
+
+
+def test_both_layouts_of_cifar10_hold_the_same_images(tmp_path):
+    sources = []
+    for name in ("cifar-10-batches-bin", "cifar-10-batches-py"):
+        root = tmp_path / f"only-{name}"
+        root.mkdir()
+        (root / name).symlink_to(Path(os.environ["SPIKELOOM_DATA"]).resolve() / name)
+        sources.append(load(partial(cifar10, root)))
+    binary, python = sources
+    assert torch.equal(binary.train.images, python.train.images)
+    assert torch.equal(binary.train.labels, python.train.labels)
+
+
+def test_an_epoch_of_mnist_goes_through_every_training_image():
+    source = load(mnist)
+    parts = split(source)
+    order = Order(parts.train, 1000, seed=0, epoch=0, shuffle=True)
+    assert sum(len(y) for _, y in batches(source.train, order)) == 55000

@@ -1,0 +1,45 @@
+"""Schedules are functions of progress; parameter groups follow names."""
+
+import pytest
+import torch
+from torch import nn
+
+from spikeloom.run.build import build
+from spikeloom.run.config import ConfigError, Part
+from spikeloom.run.optimize import cosine, groups, linear, steps
+
+
+def test_cosine_starts_at_one_halves_and_ends_at_its_floor() -> None:
+    assert cosine()(0) == 1
+    assert cosine()(0.5) == pytest.approx(0.5)
+    assert cosine()(1) == pytest.approx(0)
+    assert cosine(floor=0.2)(1) == pytest.approx(0.2)
+
+
+def test_warmup_rises_linearly_to_the_full_rate() -> None:
+    schedule = linear(warmup=0.2)
+    assert schedule(0.1) == pytest.approx(0.5)
+    assert schedule(0.2) == 1
+    assert 0 < schedule(0)
+
+
+def test_steps_fall_where_told() -> None:
+    schedule = steps(at=[0.5, 0.75], gamma=0.1)
+    assert [schedule(s) for s in (0.49, 0.5, 0.75)] == pytest.approx([1, 0.1, 0.01])
+
+
+def test_no_decay_patterns_spare_what_they_name() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    decayed, spared = groups(model, ["norms"])
+    assert decayed["params"] == [model[0].weight]
+    assert len(spared["params"]) == 3
+    assert spared["weight_decay"] == 0
+    with pytest.raises(ValueError, match="matches no parameter"):
+        groups(model, ["*.gamma"])
+
+
+def test_optimizer_arguments_are_checked() -> None:
+    weight = [nn.Parameter(torch.zeros(1))]
+    for arguments in ({"lr": -1.0}, {"lr": "fast"}, {"lr": 0.1, "momentum": -1.0}, {"mu": 0.1}):
+        with pytest.raises(ConfigError):
+            build(Part.model_validate({"name": "sgd", **arguments}), "optimizer", weight)

@@ -1,0 +1,71 @@
+"""Two processes on half batches do what one does on the whole batch."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from spikeloom.run import checkpoint, session
+from spikeloom.run.loop import Training
+from spikeloom.run.record import LAST
+from tests.run.recipe import tiny
+
+# 67 = 2 x 32 + 3: the last batch of three leaves two images to one process and one to the other.
+CONFIG = tiny(
+    data__train=67,
+    phase__0__epochs=1,
+    phase__0__optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9},
+)
+
+
+def train_noting_gradients(folder: Path) -> list[torch.Tensor]:
+    """Train, and return all gradients of every update as the optimizer saw them."""
+    seen: list[torch.Tensor] = []
+    step = Training._step
+
+    def noting(self: Training, progress: Any) -> None:
+        grads = [p.grad.flatten().clone() for p in self.model.parameters() if p.grad is not None]
+        seen.append(torch.cat(grads))
+        step(self, progress)
+
+    Training._step = noting  # type: ignore[method-assign]
+    try:
+        session.train(CONFIG, folder)
+    finally:
+        Training._step = step  # type: ignore[method-assign]
+    return seen
+
+
+def train_as(rank: int, world: int, port: int, folder: str) -> None:
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world),
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+    )  # fmt: skip
+    gradients = train_noting_gradients(Path(folder))
+    torch.save(gradients, f"{folder}-gradients{rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    one = train_noting_gradients(tmp_path / "one")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(train_as, (2, port, str(tmp_path / "two")), nprocs=2)
+    for rank in range(2):
+        two = torch.load(tmp_path / f"two-gradients{rank}.pt")
+        assert len(two) == len(one) == 3
+        # the first update starts from the same weights; later ones carry its rounding along
+        torch.testing.assert_close(two[0], one[0], rtol=2e-4, atol=1e-6)
+        torch.testing.assert_close(two[2], one[2], rtol=0.05, atol=1e-3)
+    histories = [
+        checkpoint.load_state(tmp_path / name / LAST)[1]["state"]["history"][0]
+        for name in ("one", "two")
+    ]
+    for part in ("train", "val"):
+        losses = [history[part]["loss"] for history in histories]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)

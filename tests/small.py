@@ -1,0 +1,32 @@
+"""Registered models, narrow enough for tests."""
+
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+import spikeloom.layers
+import spikeloom.models  # noqa: F401 they register
+from spikeloom.registry import find
+
+IMAGE = (3, 32, 32)
+CLASSES = 5
+STEPS = 2
+
+
+def neuron(name: str, **arguments: Any) -> Any:
+    """What makes the neurons of a layer from the shape of a sample."""
+    return partial(find("neuron", name).build, **arguments)
+
+
+def norm(name: str, **arguments: Any) -> Any:
+    """What makes a norm from its number of channels."""
+    if name == "bntt":
+        arguments.setdefault("T", STEPS)
+    return partial(find("norm", name).build, **arguments)
+
+
+def small(model: str, *, neurons: str = "lif", norms: str = "bn", **arguments: Any) -> nn.Module:
+    """A registered model for images, a sixteenth as wide as published unless ``width`` is given."""
+    arguments = {"in_shape": IMAGE, "num_classes": CLASSES, "width": 1 / 16} | arguments
+    return find("model", model).build(neuron=neuron(neurons), norm=norm(norms), **arguments)
