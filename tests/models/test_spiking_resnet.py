@@ -1,25 +1,28 @@
 """What tells the three kinds of residual networks apart."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
-from spikeloom.layers import LIF, BatchNorm, Neuron, OverTime, ThresholdBatchNorm
+from spikeloom.layers import LIF, BatchNorm, Neuron, ThresholdBatchNorm
+from spikeloom.models import SpikingResNet
 from spikeloom.models.residual import BLOCKS
-from tests.small import IMAGE, neuron, norm, small
+from tests.small import IMAGE, norm, small
 
 X = (4, 2, 3, 6, 6)
 
 
 def block(kind, out=3, stride=1, norms="bn"):
-    return BLOCKS[kind](3, out, stride, X[-2:], neuron("lif", tau=1.5), norm(norms))
+    return BLOCKS[kind](3, out, stride, X[-2:], partial(LIF, tau=1.5), norm(norms))
 
 
 def silenced(made):
     """The block with its last norm at zero: its body then puts out zero current."""
     last = [module for module in made.body if isinstance(module, BatchNorm)][-1]
-    torch.nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.weight)
     return made
 
 
@@ -119,10 +122,6 @@ def test_the_stem_sets_the_size_of_the_first_stage(residual, stem, side):
 @pytest.mark.parametrize("residual", BLOCKS)
 @pytest.mark.parametrize("side", [17, 30])
 def test_neurons_with_values_of_their_own_fit_odd_images(side, residual, stem):
-    from functools import partial
-
-    from spikeloom.models import SpikingResNet
-
     model = SpikingResNet(
         (4, 6, 8), (1, 2, 1), in_shape=(1, side, side), num_classes=2, residual=residual, stem=stem,
         neuron=partial(LIF, per="neuron"), norm=BatchNorm,
@@ -131,11 +130,8 @@ def test_neurons_with_values_of_their_own_fit_odd_images(side, residual, stem):
 
 
 def test_resnet19_has_a_hidden_layer_of_256():
-    head = small("spiking_resnet19", width=1.0).head
-    widths = [layer.module.out_features for layer in head if hasattr(layer, "module")
-              and hasattr(layer.module, "out_features")]  # fmt: skip
-    assert widths == [256, 5]
-    assert isinstance(head[-1], OverTime)
+    head = small("spiking_resnet19", width=1.0, residual="sew").head
+    assert [m.out_features for m in head.modules() if isinstance(m, nn.Linear)] == [256, 5]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ Browse = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
 
 # Runs beside the page, not in it: the page itself forbids scripts.
-MEASURE = """<!doctype html><iframe id="f" style="border:0;width:WIDTHpx;height:9000px" srcdoc="PAGE"></iframe>
+MEASURE = """<!doctype html>
+<iframe id="f" style="border:0;width:WIDTHpx;height:9000px" srcdoc="PAGE"></iframe>
 <script>
 document.getElementById("f").addEventListener("load", (event) => {
   const page = event.target.contentDocument, root = page.documentElement;

@@ -81,7 +81,7 @@ def stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -92,7 +92,7 @@ class StopAfter:
     def update(self, progress: Any, loss: float) -> None:
         self.left -= 1
         if self.left == 0:
-            raise Stop
+            raise StopError
 
     def epoch(self, line: dict[str, Any]) -> None:
         pass
@@ -102,7 +102,7 @@ class StopAfter:
 def test_stopped_at_any_update_equals_uninterrupted(tmp_path: Path, updates: int) -> None:
     config = tiny(run__checkpoint_minutes=1e-9, phase__0__ema=0.5)
     session.train(config, tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         session.train(config, tmp_path / "broken", watch=lambda task: StopAfter(updates))
     session.train(config, tmp_path / "broken", resume=True)
     same_end(tmp_path / "whole", tmp_path / "broken")
@@ -115,7 +115,7 @@ def test_second_phase_resumes_too(tmp_path: Path) -> None:
     ]
     config = tiny(phase=phases)
     session.train(config, tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         session.train(config, tmp_path / "broken", watch=lambda task: StopAfter(18))
     session.train(config, tmp_path / "broken", resume=True)
     same_end(tmp_path / "whole", tmp_path / "broken")

@@ -133,9 +133,10 @@ def confusion_matrix(
     axes.imshow(shades, interpolation="none", aspect="equal")
     axes.spines[:].set_visible(True)
     if size <= COUNTED_CLASSES:
+        fontsize = 8.5 if table.max() < 1000 else 7.0
         for (row, column), count in np.ndenumerate(table):
             if count:
-                axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5)
+                axes.text(column, row, f"{count}", ha="center", va="center", fontsize=fontsize)
     if size <= NAMED_CLASSES:
         names = [label(name, 14) for name in class_names or range(size)]
         fontsize = 8.5 if size <= COUNTED_CLASSES else 6.5

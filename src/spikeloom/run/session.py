@@ -13,6 +13,7 @@ from torch import nn
 
 from spikeloom.registry import entries
 from spikeloom.run import checkpoint
+from spikeloom.run.board import Board, Both
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, load
 from spikeloom.run.distributed import Processes, processes
@@ -75,7 +76,10 @@ def train(
     with processes(device) as procs:
         folder = Path(procs.agree(str(folder)))
         task = prepare(config, procs, device, root)
-        training = Training(task, folder, watch(task))
+        watcher: Watcher = watch(task)
+        if config.run.tensorboard and procs.first:
+            watcher = Both(watcher, Board(folder))
+        training = Training(task, folder, watcher)
         with hold(folder) if procs.first else nullcontext():
             procs.wait()  # the others need the folder to be there
             old = (folder / LAST).exists()

@@ -1,0 +1,64 @@
+"""Every learner with a small model of each family, every neuron and every loss takes one step."""
+
+from functools import partial
+
+import pytest
+import torch
+
+import spikeloom.learning
+import spikeloom.losses  # noqa: F401 they register
+from spikeloom.learning import Batch, Progress, Unsupported
+from spikeloom.registry import entries, find
+from tests.small import CLASSES, IMAGE, STEPS, small
+
+# A small member of every family, and what it is built with.
+FAMILIES = {
+    "SpikingMLP": ("spiking_mlp", {}),
+    "SpikingVGG": ("spiking_vgg5", {}),
+    "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
+}
+LEARNERS, NEURONS, LOSSES = (
+    [entry.name for entry in entries(kind)] for kind in ("learner", "neuron", "loss")
+)
+
+
+def family(build):
+    while isinstance(build, partial):
+        build = build.func
+    return build.__name__
+
+
+def test_every_family_of_models_is_in_the_grid():
+    assert {family(entry.build) for entry in entries("model")} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("neurons", NEURONS)
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_one_step_leaves_finite_gradients_or_a_reason(learner, model, neurons, loss):
+    name, arguments = FAMILIES[model]
+    net = small(name, neurons=neurons, **arguments)
+    method = find("learner", learner).build()
+    batch = Batch(torch.rand(STEPS, 4, *IMAGE), torch.randint(CLASSES, (4,)))
+    before = {key: value.clone() for key, value in net.named_parameters()}
+    try:
+        trained = method.prepare(net)
+        seen = method.step(
+            trained,
+            batch,
+            find("loss", loss).build(),
+            Progress(epoch=0, epochs=1, update=0, updates=1),
+        )
+    except Unsupported as refusal:
+        assert len(str(refusal)) > 20, "a refusal needs a reason"
+        return
+    assert seen.loss.isfinite()
+    assert seen.logits_seq.shape == (STEPS, 4, CLASSES)
+    grads = [p.grad for p in trained.parameters() if p.grad is not None]
+    assert any(grad.any() for grad in grads)
+    assert all(grad.isfinite().all() for grad in grads)
+    finished = method.finish(trained)
+    after = dict(finished.named_parameters())
+    assert after.keys() == before.keys(), "finish takes out what prepare added"
+    assert all(torch.equal(after[key], before[key]) for key in before), "step only fills .grad"

@@ -1,0 +1,66 @@
+"""Every shipped recipe parses, builds and takes one step, on made-up images of its shape."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spikeloom.data import Source, TensorImages
+from spikeloom.learning import Progress
+from spikeloom.registry import Entry
+from spikeloom.run import build as building
+from spikeloom.run.board import Both
+from spikeloom.run.config import load, recipes
+from spikeloom.run.distributed import Processes
+from spikeloom.run.loop import Training
+from spikeloom.run.session import Silent
+from spikeloom.run.task import prepare
+
+SHAPES = {
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "fashion_mnist": ((1, 28, 28), 10),
+    "kmnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+}
+
+
+def made_up(name: str) -> Source:
+    shape, classes = SHAPES[name]
+    images = torch.randint(0, 256, (24, *shape), dtype=torch.uint8)
+    part = TensorImages(images, torch.arange(24) % classes)
+    names = tuple(map(str, range(classes)))
+    middle = (0.5,) * shape[0]
+    return Source(name, part, part, shape, names, middle, middle)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    find = building.find
+
+    def found(kind: str, wanted: str) -> Entry:
+        entry = find(kind, wanted)
+        if kind != "dataset":
+            return entry
+
+        def source(root: Path | None = None, **_: Any) -> Source:
+            return made_up(wanted)
+
+        return Entry(kind, wanted, source, entry.summary)
+
+    monkeypatch.setattr(building, "find", found)
+    config = load(name, ["data.val=4", "data.batch=4"])
+    task = prepare(config, Processes(), torch.device("cpu"), None)
+    training = Training(task, tmp_path, Both(Silent(), Silent()))
+    batch = next(task.load("train", task.order("train")))
+    loss = training._update([batch], Progress(0, 1, 1, 2))
+    assert torch.isfinite(torch.tensor(loss))
+    for parameter_name, parameter in training.model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+
+
+def test_recipe_names_are_the_methods_folder_and_a_stem() -> None:
+    assert "bptt/digits_vgg" in recipes()
+    assert load("digits_vgg") == load("bptt/digits_vgg")
