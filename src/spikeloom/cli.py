@@ -161,7 +161,7 @@ def show(
 
     description = describe(load(recipe, overrides or []), data_root)
     if not as_json:
-        typer.echo(tomli_w.dumps(description.config))
+        typer.echo(tomli_w.dumps(description.config).strip())
     _answer(as_json, description.as_dict(), lambda: layer_table(description))
 
 
@@ -244,7 +244,8 @@ def _train(
     keep_pages()
     first = os.environ.get("RANK", "0") == "0"
     try:
-        with Display(_console(err=as_json), quiet=not watch) as display:
+        title = f"run folder: {folder}"
+        with Display(_console(err=as_json), title=title, quiet=not watch) as display:
             result = work(display)
     except KeyboardInterrupt:
         if first:

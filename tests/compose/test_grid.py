@@ -17,6 +17,7 @@ FAMILIES = {
     "SpikingVGG": ("spiking_vgg5", {}),
     "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
 }
+START = Progress(epoch=0, epochs=1, update=0, updates=1)
 LEARNERS, NEURONS, LOSSES = (
     [entry.name for entry in entries(kind)] for kind in ("learner", "neuron", "loss")
 )
@@ -42,16 +43,14 @@ def test_one_step_leaves_finite_gradients_or_a_reason(learner, model, neurons, l
     method = find("learner", learner).build()
     batch = Batch(torch.rand(STEPS, 4, *IMAGE), torch.randint(CLASSES, (4,)))
     before = {key: value.clone() for key, value in net.named_parameters()}
+    refusal = None
     try:
         trained = method.prepare(net)
-        seen = method.step(
-            trained,
-            batch,
-            find("loss", loss).build(),
-            Progress(epoch=0, epochs=1, update=0, updates=1),
-        )
-    except Unsupported as refusal:
-        assert len(str(refusal)) > 20, "a refusal needs a reason"
+        seen = method.step(trained, batch, find("loss", loss).build(), START)
+    except Unsupported as error:
+        refusal = str(error)
+    if refusal is not None:
+        assert len(refusal) > 20, "a refusal needs a reason"
         return
     assert seen.loss.isfinite()
     assert seen.logits_seq.shape == (STEPS, 4, CLASSES)

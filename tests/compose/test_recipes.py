@@ -55,9 +55,9 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     task = prepare(config, Processes(), torch.device("cpu"), None)
     training = Training(task, tmp_path, Both(Silent(), Silent()))
     batch = next(task.load("train", task.order("train")))
-    loss = training._update([batch], Progress(0, 1, 1, 2))
+    loss, _ = training._update([batch], Progress(0, 1, 1, 2))
     assert torch.isfinite(torch.tensor(loss))
-    for parameter_name, parameter in training.model.named_parameters():
+    for parameter_name, parameter in training.stage.model.named_parameters():
         assert parameter.grad is not None, parameter_name
 
 

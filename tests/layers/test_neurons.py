@@ -82,6 +82,12 @@ def test_options_of_the_gradient_reach_the_function(arguments):
     assert not torch.equal(grads[0], grads[2])
 
 
+def test_strict_neurons_fire_only_above_the_threshold():
+    x_seq = torch.ones(1, 1, 1)
+    assert IF()(x_seq).item() == 1
+    assert IF(strict=True)(x_seq).item() == 0
+
+
 def test_scanning_two_chunks_equals_one_forward(build):
     neuron, x_seq = build(), input_seq(7)
     first, state = neuron.scan(x_seq[:3])

@@ -13,7 +13,8 @@ NOW = Progress(epoch=0, epochs=1, update=0, updates=1)
 
 # One input, one neuron, weight 1, keep 1/2, threshold 1, slope g = 1 - |h - 1|:
 #   x 0.8 0.8 0.6 -> h 0.8 1.2 and then with a reset h 0.7 (soft: 0.1 left) or 0.6 (hard: 0 left),
-#   and L = s[1] + 2 s[2] + 3 s[3], so dL/dw = sum_t t g[t] dh[t]/dw, dh[t]/dw = x[t] + dv[t-1]/dw / 2.
+#   and L = s[1] + 2 s[2] + 3 s[3], so that, with d for the derivative by the weight,
+#   dL = sum_t t g[t] dh[t] and dh[t] = x[t] + dv[t-1] / 2.
 X = (0.8, 0.8, 0.6)
 BY_HAND = {
     # dv = dh (1 - g)              dh: 0.8, 0.8 + 0.16/2, 0.6 + 0.176/2

@@ -60,7 +60,7 @@ def test_images_too_small_for_the_poolings_are_refused(pool):
 
 
 def test_unknown_poolings_are_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="unknown pool 'avarage'. Did you mean 'average'"):
+    with pytest.raises(ValueError, match=r"unknown pool 'avarage'\. Did you mean 'average'"):
         tiny(pool="avarage")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -70,3 +71,11 @@ def test_silence_in_an_event_input_is_transparent() -> None:
     (seen,) = pixels(picture(events, key="f"))
     assert (seen[..., 3] > 0).tolist() == [[True, False], [False, True]]
     assert (seen[0, 0] != seen[1, 1]).any()
+
+
+def test_a_row_of_a_raster_is_never_lower_than_a_pixel() -> None:
+    svg = raster({at: np.ones((4, 64), np.uint8) for at in "abc"}, key="f")
+    for image in ET.fromstring(svg).iter("image"):
+        found = re.search(r"matrix\(\S+ 0 0 (\S+)", image.get("transform", ""))
+        assert found
+        assert float(found[1]) * 96 / 72 >= 1.25  # px at full width, 1 px on a narrow phone

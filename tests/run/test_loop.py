@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from spikeloom.run import checkpoint, session
-from spikeloom.run.loop import NonFiniteLossError, first_nonfinite
+from spikeloom.run.diagnose import first_nonfinite
+from spikeloom.run.loop import NonFiniteLossError
 from spikeloom.run.record import BEST, LAST, METRICS, RESULT
 from tests.run.recipe import tiny
 

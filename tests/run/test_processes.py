@@ -3,15 +3,14 @@
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 
 from spikeloom.run import checkpoint, session
-from spikeloom.run.loop import Training
 from spikeloom.run.record import LAST
+from spikeloom.run.stage import Stage
 from tests.run.recipe import tiny
 
 # 67 = 2 x 32 + 3: the last batch of three leaves two images to one process and one to the other.
@@ -25,18 +24,18 @@ CONFIG = tiny(
 def train_noting_gradients(folder: Path) -> list[torch.Tensor]:
     """Train, and return all gradients of every update as the optimizer saw them."""
     seen: list[torch.Tensor] = []
-    step = Training._step
+    step = Stage.step
 
-    def noting(self: Training, progress: Any) -> None:
+    def noting(self: Stage, share: float) -> None:
         grads = [p.grad.flatten().clone() for p in self.model.parameters() if p.grad is not None]
         seen.append(torch.cat(grads))
-        step(self, progress)
+        step(self, share)
 
-    Training._step = noting  # type: ignore[method-assign]
+    Stage.step = noting  # type: ignore[method-assign]
     try:
         session.train(CONFIG, folder)
     finally:
-        Training._step = step  # type: ignore[method-assign]
+        Stage.step = step  # type: ignore[method-assign]
     return seen
 
 

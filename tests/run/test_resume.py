@@ -56,12 +56,12 @@ def same_end(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patience", [0.05, 0.4, 1.1])
+@pytest.mark.parametrize("patience", [0.02, 0.3])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, patience: float) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start(whole, EVERYTHING).wait() == 0
     kills = 0
-    for _ in range(20):
+    for _ in range(3):
         before = stamp(broken / LAST)
         process = start(broken, EVERYTHING)
         while process.poll() is None and stamp(broken / LAST) == before:
@@ -70,10 +70,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, patience: float
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
-        if process.wait() == 0:
-            break
-    assert process.returncode == 0
-    assert kills >= 1
+        process.wait()
+    assert start(broken, EVERYTHING).wait() == 0
+    assert kills >= 2
     same_end(whole, broken)
 
 

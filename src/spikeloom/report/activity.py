@@ -1,6 +1,6 @@
 """Figures of what a network did with one input: the input, its spikes, its potentials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def raster(spikes: Mapping[str, Array], *, key: str) -> str:
     Shape:
         spikes of each layer [T, neurons], 0 where silent
     """
-    figure, panels = _panels(len(spikes), 0.62)
+    # A row lower than a pixel could lose its spikes, so many neurons make a tall panel.
+    figure, panels = _panels([max(0.3, 0.0145 * fired.shape[1]) for fired in spikes.values()])
     for axes, (layer, fired) in zip(panels, spikes.items(), strict=True):
         T, neurons = fired.shape
         marks = np.zeros((neurons, T, 4))
@@ -53,7 +54,7 @@ def traces(
     Shape:
         potential of each layer [T, neurons]
     """
-    figure, panels = _panels(len(potential), 0.95)
+    figure, panels = _panels([0.68] * len(potential))
     known = threshold or {}
     for axes, (layer, v_seq) in zip(panels, potential.items(), strict=True):
         steps = np.arange(1, len(v_seq) + 1)
@@ -119,9 +120,13 @@ def _stretched(image: Array) -> NDArray[np.float64]:
     return stretched
 
 
-def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    figure = canvas(0.5 + height * count)
-    return figure, list(figure.subplots(count, 1, squeeze=False, sharex=True)[:, 0])
+def _panels(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """Axes below each other, of about these heights [inches]."""
+    figure = canvas(0.5 + sum(heights) + 0.27 * len(heights))
+    grid = figure.subplots(
+        len(heights), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
+    )
+    return figure, list(grid[:, 0])
 
 
 def _time_axis(axes: Axes) -> None:

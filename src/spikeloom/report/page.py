@@ -16,10 +16,11 @@ from spikeloom.report.epochs import Epoch
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.headline import progress_tiles, result_tiles
 from spikeloom.report.result import Result
+from spikeloom.report.sample import Array
 from spikeloom.report.template import render, write_whole
 from spikeloom.report.wording import number
 
-TRACED_LAYERS = 8
+DRAWN_LAYERS = 8
 LISTED_MISTAKES = 5
 
 
@@ -110,17 +111,15 @@ def _activity(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
         caption = f"The input behind the spikes and potentials shown ({shape})."
         yield Shown(Markup(activity.picture(sample.input, key=next(keys))), caption)
     if sample.spikes:
-        caption = "Spikes of some neurons of each layer: one row per neuron, one column per step."
-        yield Shown(Markup(activity.raster(sample.spikes, key=next(keys))), caption)
+        chosen, where = _some(sample.spikes)
+        caption = f"Spikes of some neurons {where}: one row per neuron, one column per step."
+        yield Shown(Markup(activity.raster(chosen, key=next(keys))), caption)
     if sample.potential:
-        picked = _spread(list(sample.potential), TRACED_LAYERS)
-        caption = f"Membrane potential of some neurons in {len(picked)} of "
-        caption += f"{len(sample.potential)} layers."
-        if any(layer in sample.threshold for layer in picked):
-            caption += " Dashed: the threshold."
-        chosen = {layer: sample.potential[layer] for layer in picked}
+        chosen, where = _some(sample.potential)
+        known = any(layer in sample.threshold for layer in chosen)
+        dashed = " Dashed: the threshold." if known else ""
         svg = activity.traces(chosen, sample.threshold, key=next(keys))
-        yield Shown(Markup(svg), caption)
+        yield Shown(Markup(svg), f"Membrane potential of some neurons {where}.{dashed}")
 
 
 def _classes(result: Result | None, keys: Iterator[str]) -> Iterator[Shown]:
@@ -158,11 +157,14 @@ def _rows(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     return rows
 
 
-def _spread(layers: list[str], most: int) -> list[str]:
-    """At most that many of the layers, evenly spaced, the first and the last among them."""
-    if len(layers) <= most:
-        return layers
-    return [layers[round(at * (len(layers) - 1) / (most - 1))] for at in range(most)]
+def _some(layers: Mapping[str, Array]) -> tuple[dict[str, Array], str]:
+    """Evenly spaced layers, the first and the last among them, and where that leaves us."""
+    names = list(layers)
+    if len(names) <= DRAWN_LAYERS:
+        return dict(layers), "of each layer"
+    last = len(names) - 1
+    picked = [names[round(at * last / (DRAWN_LAYERS - 1))] for at in range(DRAWN_LAYERS)]
+    return {name: layers[name] for name in picked}, f"in {DRAWN_LAYERS} of {len(names)} layers"
 
 
 def _link(bibtex: str) -> str:

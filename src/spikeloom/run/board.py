@@ -21,15 +21,16 @@ class Board:
             raise ConfigError(
                 "run.tensorboard needs TensorBoard: pip install 'spikeloom[tensorboard]'"
             ) from error
-        self.open = lambda: SummaryWriter(str(folder / "tensorboard"))  # made at the first epoch
-        self.writer: Any = None
+        self.make: Any = SummaryWriter
+        self.folder = str(folder / "tensorboard")
+        self.writer: Any = None  # made at the first epoch, when the folder is ours
 
     def update(self, progress: Progress, loss: float) -> None:
         """Nothing: one point an epoch."""
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Write every number of the line at its epoch."""
-        self.writer = self.writer or self.open()
+        self.writer = self.writer or self.make(self.folder)
         for part in ("train", "val"):
             for name, value in line.get(part, {}).items():
                 self.writer.add_scalar(f"{name}/{part}", value, line["epoch"])

@@ -45,7 +45,7 @@ def _plurals() -> dict[str, str]:
 
 def methods() -> list[Row]:
     """Everything that comes from a paper, with the recipes that use it; data sets aside."""
-    used = {name: uses(load(name)) for name in recipes()}
+    used = {name.partition("/")[2]: uses(load(name)) for name in recipes()}
     return [
         {
             "name": entry.name,

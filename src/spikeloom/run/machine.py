@@ -99,8 +99,8 @@ def _dataset(name: str, root: Path | None) -> Finding:
     try:
         source = build(Part(name=name), "dataset", root=root)
     except FileNotFoundError:
-        hint = f"put its files under the data root, or fetch them: run ... data.name={name} "
-        return Finding(f"data: {name}", "not there", False, hint + "data.download=true")
+        hint = "put its files under the data root, or let a run fetch them: data.download=true"
+        return Finding(f"data: {name}", "not there", False, hint)
     except (ConfigError, OSError) as error:
         return Finding(f"data: {name}", "not readable", False, str(error))
     train, test = len(source.train), len(source.test)

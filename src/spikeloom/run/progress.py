@@ -28,11 +28,12 @@ class Display:
 
     Args:
         console: where to print.
+        title: printed once, as soon as there is something to show.
         quiet: print nothing.
     """
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self.console, self.quiet = console, quiet
+    def __init__(self, console: Console, *, title: str = "", quiet: bool = False) -> None:
+        self.console, self.title, self.quiet = console, title, quiet
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -47,6 +48,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if self.console.is_interactive and not self.quiet:
+            self.bars.add_task("building", total=None, loss="")
             self.bars.start()
         return self
 
@@ -63,6 +65,15 @@ class Display:
         if self.quiet or not task.procs.first:
             return Silent()
         return Shown(self, task)
+
+    def open(self, heading: str) -> None:
+        """Make room for the next training and say which it is."""
+        if self.title:
+            self.say(self.title)
+        self.title = ""
+        self.say(heading)
+        for bar in self.bars.task_ids:
+            self.bars.remove_task(bar)
 
     def say(self, line: str) -> None:
         """Print one line, above the bars if there are any, never broken into several."""
@@ -83,9 +94,7 @@ class Shown:
         bars = self.display.bars
         per_epoch = max(1, progress.updates // progress.epochs)
         if self.started is None:
-            self.display.say(heading(self.task))
-            for old in bars.task_ids:
-                bars.remove_task(old)
+            self.display.open(heading(self.task))
             self.started = (
                 bars.add_task("epoch", total=per_epoch, loss=""),
                 bars.add_task("all", total=progress.updates, loss=""),

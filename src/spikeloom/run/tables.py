@@ -13,9 +13,9 @@ from spikeloom.report.wording import NARROW, change, duration, percent, quantity
 from spikeloom.run.inspect import Description
 from spikeloom.run.machine import Finding
 
-BAR = 20  # cells of a full bar
+BAR = 20  # cells of the longest bar
 COLUMNS = {
-    "recipes": ("name", "dataset", "model", "T", "epochs", "title"),
+    "recipes": ("name", "title", "dataset", "model", "T", "epochs"),
     "methods": ("name", "year", "kind", "status", "recipes", "paper"),
 }
 
@@ -37,8 +37,9 @@ def result_table(result: Mapping[str, Any]) -> Table:
         table.add_row("its ReLU twin", _value("accuracy", twin), f"spiking minus twin: {gap}")
     if found.mean_rate is not None:
         table.add_row("firing rate", f"{found.mean_rate:.4f}", "spikes per neuron and step")
+        most = max(found.firing_rates.values()) or 1.0
         for layer, rate in found.firing_rates.items():
-            table.add_row(f"  {layer}", f"{rate:.4f}", "█" * round(BAR * min(rate, 1.0)) or "▏")
+            table.add_row(f"  {layer}", f"{rate:.4f}", "█" * round(BAR * rate / most) or "▏")
     if found.parameters is not None:
         table.add_row("parameters", f"{found.parameters:,}")
     if found.seconds is not None:
@@ -138,6 +139,7 @@ def _table(
         show_header=header,
         show_footer=footer,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         header_style="bold",
     )
     for at, name in enumerate(columns):
@@ -149,16 +151,14 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(_argument(name, default) for name, default in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "–"
+        return "\n".join(map(str, value)) or "–"
     return str(value) if value not in (None, "") else "–"
 
 
 def _argument(name: str, default: Any) -> str:
-    if default is None:
+    if default in (None, [], "..."):
         return name
-    if isinstance(default, bool):
-        return f"{name}={str(default).lower()}"
-    return name if default == "..." else f"{name}={default}"
+    return f"{name}={str(default).lower() if isinstance(default, bool) else default}"
 
 
 def _value(metric: str, value: float) -> str:

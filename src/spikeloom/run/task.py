@@ -32,8 +32,12 @@ class Task:
 
     def order(self, part: str, *, epoch: int = 0, start: int = 0) -> Order:
         """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
+        indices: Tensor = getattr(self.splits, part)
+        rest = len(indices) % self.config.data.batch
+        if part == "train" and rest < self.procs.world:
+            indices = indices[: len(indices) - rest]  # too few to give every process one
         return Order(
-            getattr(self.splits, part), self.config.data.batch, seed=self.config.run.seed,
+            indices, self.config.data.batch, seed=self.config.run.seed,
             epoch=epoch, shuffle=part == "train", start=start,
             rank=self.procs.rank, world=self.procs.world,
         )  # fmt: skip

@@ -1,0 +1,136 @@
+"""What a phase trains with, where a run stands, and both to and from a checkpoint."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from spikeloom.learning import Learner, Loss
+from spikeloom.run import checkpoint
+from spikeloom.run.build import build
+from spikeloom.run.config import ConfigError, Phase
+from spikeloom.run.optimize import Schedule, groups
+from spikeloom.run.task import Task
+
+
+@dataclass
+class State:
+    """Where a run stands; with weights, optimizer and random state this is all there is."""
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0  # batches done in this epoch
+    update: int = 0  # updates done in this phase
+    seconds: float = 0.0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, count
+    best: float = -math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Stage:
+    """What one phase trains with."""
+
+    phase: Phase
+    model: nn.Module
+    learner: Learner
+    loss: Loss
+    schedule: Schedule
+    optimizer: torch.optim.Optimizer
+    ema: AveragedModel | None
+    scaler: torch.amp.GradScaler
+
+    def judged(self) -> nn.Module:
+        """The weights to evaluate: the averaged ones if there are any."""
+        model: nn.Module = self.model if self.ema is None else self.ema.module
+        return model
+
+    def lr(self, share: float) -> float:
+        """The learning rate when this share of the phase is done."""
+        base: float = self.optimizer.defaults["lr"]
+        return base * self.schedule(share)
+
+    def step(self, share: float) -> None:
+        """One optimizer step on the gradients that are there."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr(share)
+        self.scaler.unscale_(self.optimizer)
+        if self.phase.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.phase.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+
+
+def check(phase: Phase) -> None:
+    """Build what does not need a model, so that a mistake in a late phase fails early."""
+    for kind in ("learner", "loss", "schedule"):
+        build(getattr(phase, kind), kind)
+    build(phase.optimizer, "optimizer", [nn.Parameter(torch.zeros(1))])
+
+
+def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
+    """Let the phase's learner prepare the model, and build the rest around it."""
+    learner: Learner = build(phase.learner, "learner")
+    model = learner.prepare(model).to(task.device)
+    try:
+        parameters = groups(model, phase.no_decay)
+    except ValueError as error:
+        raise ConfigError(f"phase: {error}") from error
+    average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
+    return Stage(
+        phase,
+        model,
+        learner,
+        build(phase.loss, "loss"),
+        build(phase.schedule, "schedule"),
+        build(phase.optimizer, "optimizer", parameters),
+        AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
+        torch.amp.GradScaler(task.device.type, enabled=task.config.run.precision == "fp16"),
+    )
+
+
+def save(path: Path, task: Task, stage: Stage, state: State) -> None:
+    """Write everything a run needs to go on; every process calls this, the first one writes."""
+    random = task.procs.gather(torch.get_rng_state())
+    if not task.procs.first:
+        return
+    slots, facts = checkpoint.optimizer_state(stage.optimizer)
+    tensors = checkpoint.prefixed("model", stage.model.state_dict())
+    tensors |= checkpoint.prefixed("optimizer", slots)
+    tensors |= {f"random/{rank}": numbers for rank, numbers in enumerate(random)}
+    if task.device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(task.device)
+    if stage.ema is not None:
+        tensors |= checkpoint.prefixed("ema", stage.ema.state_dict())
+    about = {
+        "state": asdict(state),
+        "optimizer": facts,
+        "scaler": stage.scaler.state_dict(),
+        "model": task.config.model.model_dump(mode="json"),
+    }
+    checkpoint.save_state(path, tensors, about)
+
+
+def restore(path: Path, task: Task, stage: Stage, tensors: dict[str, Tensor], about: Any) -> None:
+    """Put back what :func:`save` wrote into a stage of the same phase.
+
+    Raises:
+        CheckpointError: the checkpoint is of another model.
+    """
+    checkpoint.load_weights(stage.model, checkpoint.under("model", tensors), path)
+    slots = checkpoint.under("optimizer", tensors)
+    checkpoint.load_optimizer(stage.optimizer, slots, about["optimizer"])
+    stage.scaler.load_state_dict(about["scaler"])
+    if stage.ema is not None:
+        checkpoint.load_weights(stage.ema, checkpoint.under("ema", tensors), path)
+    own = f"random/{task.procs.rank}"
+    if own in tensors:
+        torch.set_rng_state(tensors[own])
+    if task.device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], task.device)
