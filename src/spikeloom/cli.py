@@ -64,7 +64,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def spikeloom(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+        ),
     ] = False,
 ) -> None:
     """Train, understand and deploy deep spiking neural networks."""

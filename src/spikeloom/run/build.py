@@ -17,6 +17,9 @@ from spikeloom.run.config import ConfigError, Part
 # Parts that are made many times over: their users get a function that makes one.
 MADE_ANEW = ("neuron", "norm")
 
+# What builders are handed when they are called; a recipe cannot set it.
+HANDED = ("self", "shape", "channels", "params", "x", "generator")
+
 
 def build(part: Part, kind: str, *given: Any, **context: Any) -> Any:
     """Build the registered thing a part names.
@@ -48,8 +51,9 @@ def bind(part: Part, kind: str, **context: Any) -> Callable[..., Any]:
     hints = _hints(entry.build)
     arguments = {key: value for key, value in context.items() if key in accepted}
     for key, value in part.arguments.items():
-        if key not in accepted or accepted[key].kind is inspect.Parameter.POSITIONAL_ONLY:
-            names = [name for name in accepted if name not in ("self", *context)]
+        if key not in accepted or key in HANDED:
+            names = ({*accepted} - {*context}) | {*type(part).model_fields}
+            names -= {*HANDED, "name"}
             raise ConfigError(f"{kind} {part.name!r}: " + unknown("argument", key, names))
         arguments[key] = _argument(f"{kind} {part.name!r}", key, value, hints.get(key), context)
     return partial(entry.build, **arguments)
@@ -57,7 +61,7 @@ def bind(part: Part, kind: str, **context: Any) -> Callable[..., Any]:
 
 def _argument(owner: str, key: str, value: Any, hint: Any, context: dict[str, Any]) -> Any:
     if key in kinds() and isinstance(value, str | dict):
-        part = Part.model_validate({"name": value} if isinstance(value, str) else value)
+        part = _inner(owner, key, value)
         return bind(part, key, **context) if key in MADE_ANEW else build(part, key, **context)
     if hint is None:
         return value
@@ -68,6 +72,15 @@ def _argument(owner: str, key: str, value: Any, hint: Any, context: dict[str, An
         raise ConfigError(f"{owner}: {key} = {value!r}: {problem['msg']}") from error
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         return value
+
+
+def _inner(owner: str, key: str, value: str | dict[str, Any]) -> Part:
+    try:
+        return Part.model_validate({"name": value} if isinstance(value, str) else value)
+    except ValidationError as error:
+        raise ConfigError(
+            f'{owner}: {key} = {value!r} has no name; write {key} = {{ name = "...", ... }}'
+        ) from error
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:

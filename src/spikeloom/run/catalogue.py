@@ -8,13 +8,11 @@ from typing import Any
 from spikeloom import data, functional, layers, learning, losses, models  # noqa: F401 they register
 from spikeloom.registry import Entry, UnknownNameError, entries, find, kinds, unknown
 from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedules
+from spikeloom.run.build import HANDED
 from spikeloom.run.config import AnyPart, Config, Part, load, recipes
 
-# What the run fills in, or hands over when it calls: not for a recipe to set.
-GIVEN = {
-    "self", "root", "shape", "in_shape", "num_classes", "channels", "neuron", "norm", "params",
-    "x", "T", "generator",
-}  # fmt: skip
+# What the run fills in beside what builders are handed: not for a recipe to set there.
+GIVEN = {*HANDED, "root", "in_shape", "num_classes", "neuron", "norm", "T"}
 MARKUP = re.compile(r"\s*See :func:`\w+`\.|``|:\w+:`~?|`")
 Row = dict[str, Any]
 

@@ -4,6 +4,7 @@ Written beside the target, flushed to disk, then renamed over it, so that a kill
 leaves either the old file or the new one. No pickle is read or written.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -50,7 +51,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     """Write tensors and JSON-able facts to ``path`` in one step."""
     # clone: safetensors refuses tensors that share memory; contiguous: it stores no strides
     own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    header = {"format": FORMAT, "facts": json.dumps(facts)}
+    header = {"format": FORMAT, "facts": json.dumps(facts), "sha256": _digest(own)}
     write_file(path, save(own, metadata=header))
 
 
@@ -71,6 +72,8 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     f"{header.get('format')!r}, expected {FORMAT!r}"
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
+            if header.get("sha256", digest := _digest(tensors)) != digest:
+                raise KeyError("its tensors are not those that were saved")
             return tensors, json.loads(header["facts"])
     except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
         raise CheckpointError(
@@ -137,6 +140,14 @@ def load_optimizer(
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _some(names: list[str]) -> str:

@@ -1,7 +1,8 @@
 """What to run: typed configuration, read from TOML recipes and ``key=value`` overrides."""
 
+import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -140,10 +141,16 @@ def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:
     Raises:
         ConfigError: lists every key that is unknown or has a wrong type or range.
     """
+    for where, value in _numbers(tree):
+        if not math.isfinite(value):
+            raise ConfigError(f"{origin}:\n  {where} = {value}: expected a finite number")
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = [_sentence(dict(problem)) for problem in error.errors()]
+        problems = [dict(problem) for problem in error.errors()]
+        # A list whose items are wrong is also called too short, which says nothing new.
+        told = [p for p in problems if p["type"] != "too_short"] or problems
+        lines = [_sentence(problem) for problem in told]
         raise ConfigError(f"{origin}:\n  " + "\n  ".join(lines)) from error
 
 
@@ -152,7 +159,10 @@ def _text(recipe: str) -> tuple[str, str]:
         path = Path(recipe)
         if not path.is_file():
             raise ConfigError(f"no recipe file {recipe}")
-        return path.read_text(encoding="utf-8"), recipe
+        try:
+            return path.read_text(encoding="utf-8"), recipe
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{recipe} is not a text file in UTF-8: {error}") from error
     shipped = recipes()
     hits = [name for name in shipped if recipe in (name, name.partition("/")[2])]
     if len(hits) > 1:
@@ -173,7 +183,10 @@ def _override(tree: dict[str, Any], override: str) -> None:
         for name in path:
             node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
             if isinstance(node, str):
-                raise ConfigError(f"override {override!r}: {name!r} is a name, not a table")
+                raise ConfigError(
+                    f"override {override!r}: {name!r} is a name, not a table; "
+                    f'write it as {name}={{ name = "{node}", ... }}'
+                )
         if isinstance(node, list):
             node[int(last)] = _value(value)
         else:
@@ -198,7 +211,20 @@ def _sentence(problem: dict[str, Any]) -> str:
         return f"{'.'.join(map(str, path)) or 'top level'}: " + unknown(
             "key", str(last), _fields(path)
         )
+    if problem["type"] == "missing":
+        table = where.removesuffix(".name")
+        hint = f'; write {table} = {{ name = "...", ... }}' if table != where else ""
+        return f"{where} is missing{hint}"
     return f"{where} = {problem['input']!r}: {problem['msg']}"
+
+
+def _numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """Every fractional number in a tree, by its dotted key."""
+    if isinstance(value, float):
+        yield where, value
+    pairs = enumerate(value) if isinstance(value, list) else ()
+    for key, item in value.items() if isinstance(value, Mapping) else pairs:
+        yield from _numbers(item, f"{where}.{key}".lstrip("."))
 
 
 def _fields(path: Sequence[str | int]) -> list[str]:

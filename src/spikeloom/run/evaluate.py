@@ -104,10 +104,15 @@ def sample(
         for hook in hooks:
             hook.remove()
         for name, x_seq in currents.items():
-            trace = model.get_submodule(name).trace(x_seq)  # type: ignore[operator]
+            neuron = model.get_submodule(name)
+            assert isinstance(neuron, Neuron)
+            trace = neuron.trace(x_seq)
             spikes, h = (part.flatten(1) for part in (trace.spike_seq, trace.h_seq))
             out[f"spikes/{name}"] = _spread(spikes, neurons).to(torch.uint8)
             out[f"potential/{name}"] = _spread(h, traced).float()
+            threshold = torch.as_tensor(neuron.arguments()["v_threshold"])
+            if threshold.numel() == 1:
+                out[f"threshold/{name}"] = threshold.float().reshape(())
     return {key: value.cpu().contiguous() for key, value in out.items()}
 
 

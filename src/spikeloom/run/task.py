@@ -87,7 +87,8 @@ def prepare(config: Config, procs: Processes, device: torch.device, root: Path |
         raise ConfigError(str(error)) from error
     if data.batch % procs.world:
         raise ConfigError(
-            f"data.batch = {data.batch} cannot be shared evenly by {procs.world} processes"
+            f"data.batch = {data.batch} cannot be shared evenly by {procs.world} processes; "
+            "use a multiple"
         )
     torch.manual_seed(config.run.seed)
     net = network(config, source.shape, source.num_classes)
@@ -125,7 +126,10 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
     model = config.model
     context = {"in_shape": in_shape, "num_classes": num_classes, "T": model.T}
     parts = {kind: bind(getattr(model, kind), kind, **context) for kind in ("neuron", "norm")}
-    net: nn.Module = build(model, "model", **context, **parts)
+    try:
+        net: nn.Module = build(model, "model", **context, **parts)
+    except RuntimeError as error:  # torch has no other for memory that is not there
+        raise ConfigError(f"{model.name} cannot be built: {error}") from error
     return net
 
 
@@ -156,11 +160,15 @@ def device_of(name: str) -> torch.device:
     Raises:
         ConfigError: no such device here.
     """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"run.device = {name!r} is not available here: {error}") from error
-    return device
+        return accelerator or torch.device("cpu")
+    here = ["cpu"]
+    if accelerator:
+        count = torch.accelerator.device_count()
+        here += [accelerator.type, *(f"{accelerator.type}:{index}" for index in range(count))]
+    if name not in here:
+        raise ConfigError(
+            f"run.device = {name!r} is not available here; use 'auto' or one of {', '.join(here)}"
+        )
+    return torch.device(name)
