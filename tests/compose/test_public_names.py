@@ -28,6 +28,12 @@ def test_every_public_name_is_documented(room: ModuleType) -> None:
     assert silent == []
 
 
+def described(thing: Any) -> str:
+    """The docstring, with those of the classes it refines."""
+    kin = thing.__mro__ if inspect.isclass(thing) else [thing]
+    return "".join(relative.__doc__ or "" for relative in kin)
+
+
 @pytest.mark.parametrize("room", [functional, layers, models, losses], ids=lambda r: r.__name__)
 def test_what_takes_a_sequence_states_its_shape(room: ModuleType) -> None:
     def takes_sequence(thing: Any) -> bool:
@@ -39,7 +45,7 @@ def test_what_takes_a_sequence_states_its_shape(room: ModuleType) -> None:
     vague = [
         name
         for name, thing in public(room)
-        if takes_sequence(thing) and "Shape" not in (inspect.getdoc(thing) or "")
+        if takes_sequence(thing) and "Shape" not in described(thing)
     ]
     assert vague == []
 

@@ -26,7 +26,11 @@ def sequence(xs: list[Tensor]) -> Tensor:
 
 
 def check_sequence(x_seq: Tensor, least: int = 2) -> None:
-    """Raise ValueError unless ``x_seq`` has a time axis with at least one step."""
+    """Raise ValueError unless ``x_seq`` has a time axis with at least one step.
+
+    Shape:
+        x_seq [T, N, *], with at least ``least`` axes
+    """
     if x_seq.dim() < least or x_seq.shape[0] == 0:
         raise ValueError(
             f"expected a time-first sequence [T, N, *] with T >= 1, got shape "

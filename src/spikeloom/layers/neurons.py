@@ -52,6 +52,10 @@ class ParametricLIF(LIF):
 
     1/tau = sigmoid(w), where w is learnt; ``tau`` is where it starts.
 
+    Arguments as :class:`Membrane`; ``learn`` may add ``v_threshold``.
+
+    Shape:
+        x_seq [T, N, *] -> spike_seq [T, N, *]
     Source:
         Fang et al., ICCV 2021 (arXiv 2007.05785).
     """

@@ -51,5 +51,9 @@ class OverTime(nn.Module):
 
 
 def is_constant(x_seq: Tensor) -> bool:
-    """Whether the sequence is one step repeated without a copy."""
+    """Whether the sequence is one step repeated without a copy.
+
+    Shape:
+        x_seq [T, N, *]
+    """
     return x_seq.shape[0] > 1 and x_seq.stride(0) == 0

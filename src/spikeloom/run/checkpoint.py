@@ -41,10 +41,11 @@ def write_file(path: Path, content: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise OSError(
             error.errno, f"could not write {path} ({error.strerror}); what was saved before is kept"
         ) from error
+    finally:
+        beside.unlink(missing_ok=True)  # also after an interrupt
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -72,8 +73,8 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     f"{header.get('format')!r}, expected {FORMAT!r}"
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
-            if header.get("sha256", digest := _digest(tensors)) != digest:
-                raise KeyError("its tensors are not those that were saved")
+            if "sha256" in header and header["sha256"] != _digest(tensors):
+                raise SafetensorError("its tensors are not those that were saved")
             return tensors, json.loads(header["facts"])
     except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
         raise CheckpointError(
