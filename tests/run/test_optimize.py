@@ -6,7 +6,7 @@ from torch import nn
 
 from spikeloom.run.build import build
 from spikeloom.run.config import ConfigError, Part
-from spikeloom.run.optimize import cosine, groups, linear, steps
+from spikeloom.run.optimize import Special, cosine, groups, linear, steps
 
 
 def test_cosine_starts_at_one_halves_and_ends_at_its_floor() -> None:
@@ -30,12 +30,26 @@ def test_steps_fall_where_told() -> None:
 
 def test_no_decay_patterns_spare_what_they_name() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    decayed, spared = groups(model, ["norms"])
+    decayed, spared = groups(model, [Special(["norms"], weight_decay=0.0)])
     assert decayed["params"] == [model[0].weight]
     assert len(spared["params"]) == 3
     assert spared["weight_decay"] == 0
     with pytest.raises(ValueError, match="matches no parameter"):
-        groups(model, ["*.gamma"])
+        groups(model, [Special(["*.gamma"])])
+
+
+def test_first_matching_group_takes_a_parameter() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    rest, slow, spared = groups(
+        model, [Special(["1.*"], lr_scale=0.1), Special(["norms"], weight_decay=0.0)]
+    )
+    assert rest["params"] == [model[0].weight]
+    assert [p is q for p, q in zip(slow["params"], model[1].parameters(), strict=True)] == [
+        True
+    ] * 2
+    assert slow["lr_scale"] == 0.1
+    assert len(spared["params"]) == 1
+    assert spared["params"][0] is model[0].bias
 
 
 def test_optimizer_arguments_are_checked() -> None:

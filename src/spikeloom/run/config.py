@@ -64,6 +64,14 @@ class DataConfig(Part):
     workers: int = Field(0, ge=0)
 
 
+class Group(Strict):
+    """Parameters that are trained otherwise than the rest."""
+
+    match: tuple[str, ...] = Field(..., min_length=1, description="parameter name patterns")
+    lr_scale: float = Field(1.0, ge=0)
+    weight_decay: float | None = Field(None, ge=0)
+
+
 class Phase(Strict):
     """One stretch of training with its own learner, loss, optimizer and schedule."""
 
@@ -75,6 +83,7 @@ class Phase(Strict):
     accumulate: int = Field(1, ge=1, description="batches whose gradients make one update")
     clip_norm: float | None = Field(None, gt=0)
     no_decay: tuple[str, ...] = Field((), description="parameter name patterns without decay")
+    group: tuple[Group, ...] = ()
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights")
 
 

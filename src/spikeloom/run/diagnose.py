@@ -6,11 +6,16 @@ import torch
 from torch import Tensor, nn
 
 
+def nonfinite_parameter(model: nn.Module) -> str | None:
+    """The name of the first parameter that holds NaN or infinity, if any does."""
+    every = model.named_parameters()
+    return next((name for name, p in every if not p.isfinite().all()), None)
+
+
 def first_nonfinite(model: nn.Module, x_seq: Tensor) -> str:
     """Which parameter or, in call order, which layer is the first to hold NaN or infinity."""
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            return f"parameter {name} already holds NaN or infinity"
+    if name := nonfinite_parameter(model):
+        return f"parameter {name} already holds NaN or infinity"
     guilty: list[str] = []
     hooks = []
     for name, module in model.named_modules():

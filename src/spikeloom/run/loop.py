@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spikeloom.learning import Progress
 from spikeloom.run import checkpoint
-from spikeloom.run.diagnose import first_nonfinite
+from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.record import BEST, LAST, METRICS, write_lines
 from spikeloom.run.stage import State, check, enter, restore, save
@@ -88,7 +88,9 @@ class Training:
             state.batch, state.update = state.batch + len(group), state.update + 1
             self.watcher.update(progress, loss)
             if save_now:
+                self._check_weights()
                 self._save()
+        self._check_weights()
         line = self._line(state.update / updates)
         state.history.append(line)
         state.epoch, state.batch, state.sums = state.epoch + 1, 0, [0.0, 0.0, 0.0]
@@ -111,7 +113,7 @@ class Training:
         seen = task.procs.sum(seen.to(task.device)).cpu()
         task.procs.reduce_gradients(stage.model.parameters())
         if not math.isfinite(float(seen[0])):
-            raise NonFiniteLossError(self._where(progress, group))
+            raise NonFiniteLossError(self._where(group))
         stage.step(progress.share)
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
@@ -164,15 +166,26 @@ class Training:
         now = time.monotonic()
         self.state.seconds, self.clock = self.state.seconds + now - self.clock, now
 
-    def _where(self, progress: Progress, group: list[Pair]) -> str:
-        where = f"phase {self.state.phase}, epoch {progress.epoch + 1}, update {progress.update}"
+    def _check_weights(self) -> None:
+        """Raise before weights that hold NaN or infinity replace those of the last checkpoint."""
+        if name := nonfinite_parameter(self.stage.model):
+            raise NonFiniteLossError(
+                f"parameter {name} holds NaN or infinity after {self._place()}. {self._advice()}"
+            )
+
+    def _where(self, group: list[Pair]) -> str:
         x_seq = self.task.batch(*group[0], training=False).x_seq
+        guilty = first_nonfinite(self.stage.model, x_seq)
+        return f"the loss is not finite at {self._place()}: {guilty}. {self._advice()}"
+
+    def _place(self) -> str:
+        state = self.state
+        return f"phase {state.phase}, epoch {state.epoch + 1}, update {state.update}"
+
+    def _advice(self) -> str:
         last = self.folder / LAST
         kept = f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
-        return (
-            f"the loss is not finite at {where}: {first_nonfinite(self.stage.model, x_seq)}. "
-            f"Lower the learning rate, set clip_norm, or use fp32; {kept}"
-        )
+        return f"Lower the learning rate, set clip_norm, or use fp32; {kept}"
 
 
 def _grouped(batches: Iterator[Pair], size: int) -> Iterator[list[Pair]]:

@@ -3,6 +3,7 @@
 import fnmatch
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,29 +24,45 @@ for _name, _optimizer in {
     register("optimizer", _name, summary=f"torch.optim.{_optimizer.__name__}")(_optimizer)
 
 
-def groups(model: nn.Module, no_decay: Sequence[str]) -> list[dict[str, Any]]:
-    """Parameter groups: those whose name matches a pattern get no weight decay.
+@dataclass(frozen=True)
+class Special:
+    """Parameters that are trained otherwise than the rest.
 
     Args:
-        model: whose parameters to group.
-        no_decay: patterns as in a shell, on parameter names (``*.bias``); ``norms`` stands for
-            every parameter with at most one dimension.
+        match: patterns as in a shell, on parameter names (``*.bias``); ``norms`` stands for every
+            parameter with at most one dimension.
+        lr_scale: factor on the learning rate.
+        weight_decay: instead of the optimizer's; None keeps that.
+    """
+
+    match: Sequence[str]
+    lr_scale: float = 1.0
+    weight_decay: float | None = None
+
+
+def groups(model: nn.Module, special: Sequence[Special]) -> list[dict[str, Any]]:
+    """Parameter groups: the ordinary ones first, then one for each ``special`` in turn.
+
+    A parameter belongs to the first that matches it.
 
     Raises:
         ValueError: a pattern matches no parameter.
     """
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    spared: set[str] = set()
-    for pattern in no_decay:
-        hits = {name for name, p in named if _matches(name, p, pattern)}
-        if not hits:
-            raise ValueError(f"no_decay pattern {pattern!r} matches no parameter")
-        spared |= hits
-    decayed = [p for name, p in named if name not in spared]
-    split: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
-    if spared:
-        split.append({"params": [p for name, p in named if name in spared], "weight_decay": 0.0})
-    return split
+    left = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    everything = dict(left)
+    out: list[dict[str, Any]] = []
+    for rule in special:
+        for pattern in rule.match:
+            if not any(_matches(name, p, pattern) for name, p in everything.items()):
+                raise ValueError(f"the pattern {pattern!r} matches no parameter")
+        hits = [n for n, p in left.items() if any(_matches(n, p, m) for m in rule.match)]
+        group: dict[str, Any] = {"params": [left.pop(name) for name in hits]}
+        group["lr_scale"] = rule.lr_scale
+        if rule.weight_decay is not None:
+            group["weight_decay"] = rule.weight_decay
+        out.append(group)
+    out.insert(0, {"params": list(left.values()), "lr_scale": 1.0})
+    return [group for group in out if group["params"]]
 
 
 def _matches(name: str, parameter: nn.Parameter, pattern: str) -> bool:

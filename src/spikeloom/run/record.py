@@ -51,7 +51,8 @@ def check_space(folder: Path, needed: int) -> None:
     Raises:
         ConfigError: fewer than ``needed`` bytes are free.
     """
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise ConfigError(
             f"no disk space: {folder} has {free / 1e6:.0f} MB free, the checkpoints of this run "

@@ -80,6 +80,8 @@ def train(
         if config.run.tensorboard and procs.first:
             watcher = Both(watcher, Board(folder))
         training = Training(task, folder, watcher)
+        size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
+        check_space(folder, 6 * size + 50_000_000)
         with hold(folder) if procs.first else nullcontext():
             procs.wait()  # the others need the folder to be there
             old = (folder / LAST).exists()
@@ -87,8 +89,6 @@ def train(
                 raise ConfigError(
                     f"run folder {folder} already holds a run; resume it, or choose another --out"
                 )
-            size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
-            check_space(folder, 6 * size + 50_000_000)
             if old:
                 training.resume()
                 recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)

@@ -13,7 +13,7 @@ from spikeloom.learning import Learner, Loss
 from spikeloom.run import checkpoint
 from spikeloom.run.build import build
 from spikeloom.run.config import ConfigError, Phase
-from spikeloom.run.optimize import Schedule, groups
+from spikeloom.run.optimize import Schedule, Special, groups
 from spikeloom.run.task import Task
 
 
@@ -57,7 +57,7 @@ class Stage:
     def step(self, share: float) -> None:
         """One optimizer step on the gradients that are there."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr(share)
+            group["lr"] = self.lr(share) * group["lr_scale"]
         self.scaler.unscale_(self.optimizer)
         if self.phase.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.phase.clip_norm)
@@ -79,7 +79,9 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     learner: Learner = build(phase.learner, "learner")
     model = learner.prepare(model).to(task.device)
     try:
-        parameters = groups(model, phase.no_decay)
+        special = [Special(g.match, g.lr_scale, g.weight_decay) for g in phase.group]
+        spared = [Special(phase.no_decay, weight_decay=0.0)] if phase.no_decay else []
+        parameters = groups(model, [*special, *spared])
     except ValueError as error:
         raise ConfigError(f"phase: {error}") from error
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
