@@ -6,6 +6,7 @@ Nothing is written then: no run folder appears, and one that is there stays as i
 import errno
 import gzip
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -150,7 +151,7 @@ RANGES = {
     "phase.0.optimizer.betas=[0.9,2.0]": "optimizer 'adamw': Invalid beta parameter at index 1",
     'phase.0.loss={name="rate_ce",label_smoothing=1}': "label_smoothing must be in [0, 1), got 1",
     'phase.0.schedule={name="cosine",warmup=2}': "share of the phase in [0, 1), got 2.0",
-    'phase.0.no_decay=["nothing*"]': "no_decay pattern 'nothing*' matches no parameter",
+    'phase.0.no_decay=["nothing*"]': "the pattern 'nothing*' matches no parameter",
     "data.val=1437": "val = 1437, but digits has 1437 training images",
     "data.train=1406": "train = 1406, but there are 1405 images after val = 32 are taken off",
     "data.test=361": "test = 361, but there are 360 images in the test set of digits",
@@ -374,7 +375,7 @@ def spoilt(run: Path, message: str) -> None:
     for verb in (session.resume_folder, session.score):
         with pytest.raises(CheckpointError) as refused:
             verb(run)
-        assert message in str(refused.value)
+        assert re.search(message, str(refused.value))
         assert LAST in str(refused.value)
     assert contents(run) == before
 
@@ -383,7 +384,7 @@ def test_checkpoint_of_another_model_is_refused_by_shape(run: Path, tmp_path: Pa
     train(tmp_path / "wider", "model.width=0.1")
     shutil.copy(tmp_path / "wider" / LAST, run / LAST)
     spoilt(run, "holds the weights of another model: ")
-    spoilt(run, "(102,) in the file, (51,) in the model")
+    spoilt(run, r"\(102,\) in the file, \(51,\) in the model")
 
 
 def test_truncated_checkpoint_is_refused(run: Path) -> None:
@@ -397,7 +398,7 @@ def test_altered_checkpoint_is_refused(run: Path, at: int) -> None:
     content = bytearray((run / LAST).read_bytes())
     content[at] ^= 0x40
     (run / LAST).write_bytes(content)
-    spoilt(run, "it is truncated or altered")
+    spoilt(run, "truncated or altered|not a checkpoint of this version")
 
 
 def test_file_of_another_program_is_refused(run: Path) -> None:
@@ -426,22 +427,22 @@ def test_altered_config_of_a_run_is_refused(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "where"),
+    ("batch", "decay", "where"),
     [
-        (8, "the loss is not finite at phase 1, epoch 1, update 1: "),
-        (64, "holds NaN or infinity after phase 1, epoch 1, update 1. "),
+        (8, 0, r"the loss is not finite at phase 1, epoch 1, update \d: (layer|parameter) \S+ "),
+        (64, 1e38, r"parameter \S+ holds NaN or infinity after phase 1, epoch 1, update 1\. "),
     ],
-    ids=["within an epoch", "by its last update"],
+    ids=["within an epoch", "by the last update of an epoch"],
 )
 def test_diverging_run_says_where_and_its_last_checkpoint_loads(
-    batch: int, where: str, tmp_path: Path
+    batch: int, decay: float, where: str, tmp_path: Path
 ) -> None:
-    good, wild = "{epochs=1}", '{epochs=2,schedule="constant",optimizer={name="sgd",lr=1e38}}'
-    with pytest.raises(NonFiniteLossError) as stopped:
-        train(tmp_path / "run", f"phase=[{good},{wild}]", "model.norm=none", f"data.batch={batch}")
+    optimizer = f'{{name="sgd",lr=1e38,weight_decay={decay}}}'
+    wild = f'{{epochs=2,schedule="constant",optimizer={optimizer}}}'
+    changes = f"phase=[{{epochs=1}},{wild}]", "model.norm=none", f"data.batch={batch}"
+    with pytest.raises(NonFiniteLossError, match=where) as stopped:
+        train(tmp_path / "run", *changes)
     said = str(stopped.value)
-    assert where in said
-    assert "parameter " in said
     assert "Lower the learning rate, set clip_norm, or use fp32" in said
     assert f"the last good checkpoint is {tmp_path / 'run' / LAST}" in said
     _, facts = checkpoint.load_state(tmp_path / "run" / LAST)

@@ -52,7 +52,8 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     """Write tensors and JSON-able facts to ``path`` in one step."""
     # clone: safetensors refuses tensors that share memory; contiguous: it stores no strides
     own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    header = {"format": FORMAT, "facts": json.dumps(facts), "sha256": _digest(own)}
+    told = json.dumps(facts)
+    header = {"format": FORMAT, "facts": told, "sha256": _digest(own, told)}
     write_file(path, save(own, metadata=header))
 
 
@@ -73,8 +74,8 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     f"{header.get('format')!r}, expected {FORMAT!r}"
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
-            if "sha256" in header and header["sha256"] != _digest(tensors):
-                raise SafetensorError("its tensors are not those that were saved")
+            if "sha256" in header and header["sha256"] != _digest(tensors, header["facts"]):
+                raise SafetensorError("its content is not what was saved")
             return tensors, json.loads(header["facts"])
     except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
         raise CheckpointError(
@@ -143,11 +144,11 @@ def load_optimizer(
     )
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
     for key in sorted(tensors):
         digest.update(key.encode())
-        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
