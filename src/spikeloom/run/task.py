@@ -34,8 +34,9 @@ class Task:
         """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
         indices: Tensor = getattr(self.splits, part)
         rest = len(indices) % self.config.data.batch
-        if part == "train" and rest < self.procs.world:
-            indices = indices[: len(indices) - rest]  # too few to give every process one
+        if part == "train" and rest < max(self.procs.world, 2) < len(indices):
+            # too few to give every process an image, or a norm a variance
+            indices = indices[: len(indices) - rest]
         return Order(
             indices, self.config.data.batch, seed=self.config.run.seed,
             epoch=epoch, shuffle=part == "train", start=start,
@@ -134,13 +135,16 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
 
 
 def _try(task: Task) -> None:
-    """Push one batch of two through, so that what does not fit together fails now."""
-    part = task.splits.train[:2].tolist()
+    """Push a batch of two through as in training, so that what does not fit fails now."""
+    part = task.splits.train[: min(2, task.config.data.batch)].tolist()
+    buffers = {name: buffer.clone() for name, buffer in task.model.named_buffers()}
     try:
         x, y = task.source.train.__getitems__(part)
-        task.model.eval()
+        task.model.train()
         with torch.no_grad(), task.autocast():
             logits = task.model(task.batch(x, y, training=True).x_seq)
+        for name, buffer in task.model.named_buffers():
+            buffer.copy_(buffers[name])  # running averages have seen nothing yet
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(
             f"{task.source.name} images {task.source.shape} do not go through "
