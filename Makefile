@@ -13,8 +13,6 @@ help:  ## list the targets
 
 demo: $(READY)  ## train a spiking network on handwritten digits and report on it
 	$(BIN)/spikeloom run digits_vgg
-	@reports=$$(ls -t runs/digits_vgg/*/report.html) && \
-		echo "Report: $(CURDIR)/$$(echo "$$reports" | head -n 1)"
 
 test: $(READY)  ## run every test that needs neither a GPU nor the network
 	$(BIN)/python -m pytest --durations=10

@@ -13,7 +13,9 @@ from spikeloom.data.cifar import CIFAR10, CIFAR100
 from spikeloom.data.cifar import SHAPE as CIFAR_SHAPE
 from spikeloom.data.idx import FASHION_MNIST, KMNIST, MNIST, SIDE
 from spikeloom.layers import Neuron, OverTime
+from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config
+from spikeloom.run.stage import check
 from spikeloom.run.task import network, read
 
 # What is known of a data set without its files: (C, H, W) and the number of classes.
@@ -70,11 +72,16 @@ def describe(config: Config, root: Path | None = None) -> Description:
     Raises:
         ConfigError: something is unknown, out of range, or does not fit together.
     """
+    bind(config.data, "dataset", root=root)
     if config.data.name in KNOWN:
         in_shape, num_classes = KNOWN[config.data.name]
     else:
         source = read(config, root)
         in_shape, num_classes = source.shape, source.num_classes
+    for part in config.data.augment:
+        build(part, "augment", num_classes=num_classes)
+    for phase in config.phase:
+        check(phase)
     model = network(config, in_shape, num_classes)
     layers = tuple(layers_of(model, torch.zeros(config.model.T, 1, *in_shape)))
     return Description(

@@ -36,14 +36,14 @@ class Display:
         self.console, self.title, self.quiet = console, title, quiet
         self.bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            # Short of the margin: there a terminal writes ^C, which must not start a new line.
+            BarColumn(max(10, min(40, console.width - 54))),
             MofNCompleteColumn(),
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(),
             console=console,
             refresh_per_second=4,
             transient=True,
-            expand=True,
         )
 
     def __enter__(self) -> Self:
@@ -58,7 +58,8 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bars.stop()
+        if self.bars.live.is_started:
+            self.bars.stop()
 
     def __call__(self, task: Task) -> Watcher:
         """The watcher of one training: of the run itself, then of its twin."""

@@ -1,0 +1,88 @@
+"""Tables for the terminal: what runs came to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from spikeloom.cli.tables import grid
+from spikeloom.report import Comparison
+from spikeloom.report.result import Result
+from spikeloom.report.wording import NARROW, change, duration, quantity
+
+BAR = 20  # cells of the longest bar
+
+
+def result_table(result: Mapping[str, Any]) -> Table:
+    """What a finished run comes to: scores, its twin's, firing rates, time."""
+    found = Result.model_validate(result)
+    table = grid(None, None, header=False)
+    test = found.test
+    counted = f"of {test['count']:,} images" if "count" in test else ""
+    for name, value in sorted(test.items(), key=lambda item: item[0] != "accuracy"):
+        if name == "accuracy":
+            table.add_row("test accuracy", _value(name, value), counted)
+        elif name != "count":
+            table.add_row(f"test {name}", _value(name, value))
+    twin = found.twin.test.get("accuracy") if found.twin else None
+    if twin is not None:
+        gap = _plain(change("accuracy", test["accuracy"] - twin))
+        table.add_row("its ReLU twin", _value("accuracy", twin), f"spiking minus twin: {gap}")
+    if found.mean_rate is not None:
+        table.add_row("firing rate", f"{found.mean_rate:.4f}", "spikes per neuron and step")
+        most = max(found.firing_rates.values()) or 1.0
+        for layer, rate in found.firing_rates.items():
+            table.add_row(f"  {layer}", f"{rate:.4f}", "█" * round(BAR * rate / most))
+    if found.parameters is not None:
+        table.add_row("parameters", f"{found.parameters:,}")
+    if found.seconds is not None:
+        table.add_row("training time", _plain(duration(found.seconds)))
+    return table
+
+
+def score_table(scores: Mapping[str, Any]) -> Table:
+    """What :func:`~spikeloom.run.session.score` found."""
+    table = grid(None, None, header=False)
+    counted = f"of {scores['count']:,} images, {scores['weights']} weights"
+    table.add_row("test accuracy", _value("accuracy", scores["accuracy"]), counted)
+    table.add_row("test loss", _value("loss", scores["loss"]))
+    for step, share in enumerate(scores["accuracy_by_step"], start=1):
+        table.add_row(f"  after step {step}", _value("accuracy", share))
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Every arm: mean and spread over seeds, and the paired difference to the baseline."""
+    metric = comparison.metric
+    names = ["arm", "n", "mean ± sd"]
+    paired = comparison.baseline is not None
+    names += ["difference", "95 % interval", "pairs"] if paired else []
+    table = grid(*names, right=(1,))
+    table.title, table.title_justify, table.title_style = f"{metric} over seeds", "left", "bold"
+    for row in comparison.rows():
+        spread = "" if row["sd"] is None else f" ± {_value(metric, row['sd'])}"
+        cells = [row["arm"], str(row["n"]), _value(metric, row["mean"]) + spread]
+        if paired and row["pairs"] is None:
+            cells += ["baseline", "", ""]
+        elif paired:
+            ends = [_change(metric, end) for end in row["interval"] or ()]
+            between = f"{ends[0].removesuffix(' pp')} to {ends[1]}" if ends else "–"
+            cells += [_change(metric, row["difference"]), between, str(row["pairs"])]
+        table.add_row(*cells)
+    return table
+
+
+def _value(metric: str, value: float) -> str:
+    return _plain(quantity(metric, value))
+
+
+def _change(metric: str, value: float | None) -> str:
+    return _plain(change(metric, value))
+
+
+def _plain(text: str) -> str:
+    """With spaces that a terminal and a search find."""
+    return text.replace(NARROW, " ")
+
+
+__all__ = ["comparison_table", "result_table", "score_table"]
