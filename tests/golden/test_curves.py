@@ -1,6 +1,7 @@
 """Tiny seeded runs against stored loss curves: a change of numerics must be noticed.
 
-``python -m tests.golden.test_curves`` writes the file anew; say in the changelog which results move.
+``python -m tests.golden.test_curves`` writes the file anew; the changelog then says which results
+move.
 """
 
 import json
