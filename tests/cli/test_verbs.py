@@ -99,7 +99,7 @@ def test_list_of_an_unknown_shelf_suggests_the_nearest() -> None:
 
 
 def test_show_prints_the_resolved_recipe_and_every_layer() -> None:
-    said = call("show", "digits_vgg", "model.T=2").stdout
+    said = call("show", "digits_vgg", "model.T=2", "model.width=0.25").stdout
     assert 'val_from = "last"' in said
     assert "T = 2" in said
     assert "16 x 8 x 8" in said
