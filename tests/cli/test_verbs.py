@@ -56,7 +56,7 @@ def test_resume_ends_where_the_run_would_have(finished: Path, tmp_path: Path) ->
     call("resume", folder, "--quiet")
     before, after = (json.loads((f / RESULT).read_text()) for f in (finished, folder))
     assert after["test"] == before["test"]
-    assert after["recipe"] == before["recipe"] == "digits_vgg"
+    assert after["recipe"] == before["recipe"] == "bptt/digits_vgg"
 
 
 def test_eval_gives_the_score_of_the_run(finished: Path) -> None:
@@ -173,7 +173,7 @@ def test_compare_leaves_out_what_is_unfinished_and_says_so(seeds: list[Path]) ->
 def test_cite_prints_each_paper_of_a_run_or_recipe_once(finished: Path) -> None:
     said = call("cite", finished).stdout
     assert said == call("cite", "digits_vgg").stdout
-    assert said.count("@inproceedings{neftci2019surrogate,") == 1
+    assert said.count("@article{neftci2019surrogate,") == 1
 
 
 def test_version_is_that_of_the_package() -> None:

@@ -67,21 +67,25 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
     name: Annotated[
-        str | None, typer.Option(help="Folder under --out, instead of the recipe's name.")
+        str | None,
+        typer.Option(help="Folder under --out and name in comparisons, instead of the recipe's."),
     ] = None,
     data_root: Root = None,
     watch: Watch = True,
     as_json: Json = False,
 ) -> None:
     """Train a recipe; ends with the test score and an HTML report."""
-    from spikeloom.run.config import load
+    from spikeloom.run.config import full_name, load
     from spikeloom.run.session import new_folder, train
 
-    config = load(recipe, overrides or [])
+    arm = [f"run.arm={json.dumps(name)}"] if name else []
+    config = load(recipe, [*(overrides or []), *arm])
     folder = new_folder(out, name or recipe, config.run.seed)
     _train(
         folder, data_root, watch, as_json,
-        lambda display: train(config, folder, root=data_root, recipe=recipe, watch=display),
+        lambda display: train(
+            config, folder, root=data_root, recipe=full_name(recipe), watch=display
+        ),
     )  # fmt: skip
 
 

@@ -91,6 +91,7 @@ _PAPER = Paper(
     title="Learning Multiple Layers of Features from Tiny Images",
     authors=("Alex Krizhevsky",),
     venue="University of Toronto",
+    form="misc",
     year=2009,
     url="https://www.cs.toronto.edu/~kriz/cifar.html",
 )

@@ -89,6 +89,7 @@ class Flip(nn.Module):
         title="Improved Regularization of Convolutional Neural Networks with Cutout",
         authors=("Terrance DeVries", "Graham W. Taylor"),
         venue="arXiv",
+        form="misc",
         year=2017,
         url="https://arxiv.org/abs/1708.04552",
     ),

@@ -26,6 +26,7 @@ BNTT = Paper(
     "From Scratch",
     authors=("Youngeun Kim", "Priyadarshini Panda"),
     venue="Frontiers in Neuroscience",
+    form="article",
     year=2021,
     url="https://doi.org/10.3389/fnins.2021.773954",
 )

@@ -11,6 +11,7 @@ PAPER = Paper(
     title="Surrogate Gradient Learning in Spiking Neural Networks",
     authors=("Emre O. Neftci", "Hesham Mostafa", "Friedemann Zenke"),
     venue="IEEE Signal Processing Magazine",
+    form="article",
     year=2019,
     url="https://doi.org/10.1109/MSP.2019.2931595",
 )

@@ -11,6 +11,7 @@ NO_ARM = (
     "title",
     "paper",
     "run.seed",
+    "run.arm",
     "run.device",
     "run.threads",
     "run.twin",

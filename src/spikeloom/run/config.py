@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
 from spikeloom.registry import unknown
 
@@ -45,7 +45,7 @@ class Strict(BaseModel):
 class ModelConfig(Part):
     """The network; keys beyond these are arguments of its builder."""
 
-    T: int = Field(4, ge=1, description="time steps")
+    T: StrictInt = Field(4, ge=1, description="time steps")
     neuron: AnyPart = Part(name="lif")
     norm: AnyPart = Part(name="bn")
     encoder: AnyPart = Part(name="constant")
@@ -54,14 +54,16 @@ class ModelConfig(Part):
 class DataConfig(Part):
     """The data set and its splits; keys beyond these are arguments of its loader."""
 
-    batch: int = Field(128, ge=1, description="samples per update, over all processes")
-    val: int = Field(5000, ge=0, description="samples of the training set kept for validation")
+    batch: StrictInt = Field(128, ge=1, description="samples per update, over all processes")
+    val: StrictInt = Field(
+        5000, ge=0, description="samples of the training set kept for validation"
+    )
     val_from: Literal["last", "random"] = "last"
-    train: int | None = Field(None, ge=1, description="use a seeded subset of this size")
-    test: int | None = Field(None, ge=1, description="use the first so many test samples")
+    train: StrictInt | None = Field(None, ge=1, description="use a seeded subset of this size")
+    test: StrictInt | None = Field(None, ge=1, description="use the first so many test samples")
     augment: tuple[AnyPart, ...] = ()
     root: str | None = None
-    workers: int = Field(0, ge=0)
+    workers: StrictInt = Field(0, ge=0)
 
 
 class Group(Strict):
@@ -79,8 +81,8 @@ class Phase(Strict):
     loss: AnyPart = Part(name="rate_ce")
     optimizer: AnyPart = Part.model_validate({"name": "sgd", "lr": 0.1, "momentum": 0.9})
     schedule: AnyPart = Part(name="cosine")
-    epochs: int = Field(..., ge=1)
-    accumulate: int = Field(1, ge=1, description="batches whose gradients make one update")
+    epochs: StrictInt = Field(..., ge=1)
+    accumulate: StrictInt = Field(1, ge=1, description="batches whose gradients make one update")
     clip_norm: float | None = Field(None, gt=0)
     no_decay: tuple[str, ...] = Field((), description="parameter name patterns without decay")
     group: tuple[Group, ...] = ()
@@ -90,10 +92,11 @@ class Phase(Strict):
 class RunConfig(Strict):
     """How to run."""
 
-    seed: int = Field(0, ge=0)
+    seed: StrictInt = Field(0, ge=0)
+    arm: str = Field("", description="what comparisons call runs like this one")
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    threads: int | None = Field(None, ge=1)
+    threads: StrictInt | None = Field(None, ge=1)
     select: Literal["last", "best"] = "last"
     twin: bool = Field(False, description="also train the ReLU twin of the model")
     checkpoint_minutes: float = Field(5.0, gt=0)
@@ -163,15 +166,14 @@ def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:
         raise ConfigError(f"{origin}:\n  " + "\n  ".join(lines)) from error
 
 
-def _text(recipe: str) -> tuple[str, str]:
+def full_name(recipe: str) -> str:
+    """``method/name`` of a shipped recipe given in full or in short; the stem of a file's path.
+
+    Raises:
+        ConfigError: no such recipe, or several.
+    """
     if recipe.endswith(".toml"):
-        path = Path(recipe)
-        if not path.is_file():
-            raise ConfigError(f"no recipe file {recipe}")
-        try:
-            return path.read_text(encoding="utf-8"), recipe
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{recipe} is not a text file in UTF-8: {error}") from error
+        return Path(recipe).stem
     shipped = recipes()
     hits = [name for name in shipped if recipe in (name, name.partition("/")[2])]
     if len(hits) > 1:
@@ -179,7 +181,19 @@ def _text(recipe: str) -> tuple[str, str]:
     if not hits:
         short = {name.partition("/")[2] for name in shipped}
         raise ConfigError(unknown("recipe", recipe, short) + " Or give a path ending in .toml.")
-    return shipped[hits[0]].read_text(encoding="utf-8"), f"recipe {hits[0]}"
+    return hits[0]
+
+
+def _text(recipe: str) -> tuple[str, str]:
+    if not recipe.endswith(".toml"):
+        name = full_name(recipe)
+        return recipes()[name].read_text(encoding="utf-8"), f"recipe {name}"
+    try:
+        return Path(recipe).read_text(encoding="utf-8"), recipe
+    except OSError as error:
+        raise ConfigError(f"no recipe file {recipe} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{recipe} is not a text file in UTF-8: {error}") from error
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

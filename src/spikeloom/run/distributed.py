@@ -23,6 +23,12 @@ class Processes:
         """Whether this process writes files."""
         return self.rank == 0
 
+    def own(self, device: torch.device) -> torch.device:
+        """This process's device: of several accelerators the one with its local rank."""
+        if self.world == 1 or device.type == "cpu" or device.index is not None:
+            return device
+        return torch.device(device.type, self.local_rank)
+
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes."""
         if self.world > 1:

@@ -143,6 +143,10 @@ class Training:
         if len(self.task.splits.val):
             found = evaluate(self.task, self.stage.judged(), self.stage.loss, "val")
             line["val"] = {key: found[key] for key in ("loss", "accuracy")}
+            if not math.isfinite(found["loss"]):
+                raise NonFiniteLossError(
+                    f"the validation loss is not finite after {self._place()}. {self._advice()}"
+                )
         self._count_time()
         return {**line, "seconds": round(state.seconds, 3)}
 

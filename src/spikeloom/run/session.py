@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from spikeloom.registry import entries
+from spikeloom.registry import find
 from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
 from spikeloom.run.build import build
+from spikeloom.run.catalogue import uses
 from spikeloom.run.config import Config, ConfigError, load
 from spikeloom.run.distributed import Processes, processes
 from spikeloom.run.evaluate import evaluate, firing_rates, sample
@@ -74,7 +75,10 @@ def train(
         torch.set_num_threads(config.run.threads)
     device = device_of(config.run.device)
     with processes(device) as procs:
+        device = procs.own(device)
         folder = Path(procs.agree(str(folder)))
+        if config.run.twin:
+            prepare(twin_of(config), procs, device, root)  # what does not fit should fail now
         task = prepare(config, procs, device, root)
         watcher: Watcher = watch(task)
         if config.run.tensorboard and procs.first:
@@ -160,6 +164,7 @@ def _finish(
     best = max(state.history, key=lambda line: line.get("val", line["train"])["accuracy"])
     result: dict[str, Any] = {
         "recipe": recipe,
+        "arm": config.run.arm,
         "title": config.title,
         "seed": config.run.seed,
         "model": config.model.name,
@@ -202,21 +207,9 @@ def twin_of(config: Config) -> Config:
 
 
 def cited(config: Config) -> list[dict[str, str]]:
-    """Name and BibTeX of every paper whose method the configuration uses."""
-    used: set[str] = set()
-
-    def collect(value: Any) -> None:
-        if isinstance(value, dict):
-            used.update(v for k, v in value.items() if k == "name" and isinstance(v, str))
-            value = list(value.values())
-        if isinstance(value, list):
-            for item in value:
-                collect(item)
-
-    collect(config.model_dump(mode="json"))
-    kinds = ("neuron", "surrogate", "norm", "model", "loss", "learner", "augment")
-    found = [e for kind in kinds for e in entries(kind) if e.name in used and e.paper]
-    return [{"method": e.name, "bibtex": e.paper.bibtex()} for e in found if e.paper]
+    """Name and BibTeX of every paper whose method or data the configuration uses."""
+    used = [find(kind, name) for kind, name in sorted(uses(config))]
+    return [{"method": e.name, "bibtex": e.paper.bibtex()} for e in used if e.paper]
 
 
 def new_folder(out: Path, recipe: str, seed: int) -> Path:

@@ -71,7 +71,13 @@ def check(phase: Phase) -> None:
     """Build what does not need a model, so that a mistake in a late phase fails early."""
     for kind in ("learner", "loss", "schedule"):
         build(getattr(phase, kind), kind)
-    build(phase.optimizer, "optimizer", [nn.Parameter(torch.zeros(1))])
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = build(phase.optimizer, "optimizer", [weight])
+    weight.grad = torch.zeros(1)
+    try:
+        optimizer.step()  # some settings are only refused here
+    except RuntimeError as error:
+        raise ConfigError(f"optimizer {phase.optimizer.name!r}: {error}") from error
 
 
 def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
