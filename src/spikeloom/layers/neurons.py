@@ -14,14 +14,12 @@ from spikeloom.functional import (
     Decay,
     Reset,
     Surrogate,
-    alif,
     alif_trace,
-    cuba_lif,
     cuba_lif_trace,
     exponential,
-    lif,
     lif_trace,
 )
+from spikeloom.kernels import door
 from spikeloom.layers.learnable import Constant, LearntDecay, Per, one_decay
 from spikeloom.layers.membrane import Membrane
 from spikeloom.registry import register
@@ -42,7 +40,7 @@ class LIF(Membrane):
         torch.Size([4, 2, 3])
     """
 
-    function = staticmethod(lif)
+    function = staticmethod(door("lif"))
     function_trace = staticmethod(lif_trace)
 
 
@@ -118,7 +116,7 @@ class ALIF(Membrane):
         Bellec et al., NeurIPS 2018 (arXiv 1803.09574); see :func:`spikeloom.functional.alif`.
     """
 
-    function = staticmethod(alif)
+    function = staticmethod(door("alif"))
     function_trace = staticmethod(alif_trace)
     learnable = (*Membrane.learnable, "adaptation_decay", "beta")
 
@@ -181,7 +179,7 @@ class CubaLIF(Membrane):
         ValueError: tau_syn and synapse both given, and as :class:`Membrane`.
     """
 
-    function = staticmethod(cuba_lif)
+    function = staticmethod(door("cuba_lif"))
     function_trace = staticmethod(cuba_lif_trace)
     learnable = (*Membrane.learnable, "synapse")
 

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.functional import Decay, li
+from spikeloom.functional import Decay
+from spikeloom.kernels import door
 from spikeloom.layers.learnable import LearntDecay, Per, check_learn, one_decay
+
+_li = door("li")
 
 
 class LI(nn.Module):
@@ -49,7 +52,8 @@ class LI(nn.Module):
 
     def scan(self, x_seq: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``forward`` from a given state; also returns the state after the last step."""
-        return li(x_seq, state, decay=self.decay.now())
+        after: tuple[Tensor, Tensor] = _li(x_seq, state, decay=self.decay.now())
+        return after
 
     def extra_repr(self) -> str:
         return f"{self.decay.start}"

@@ -1,0 +1,17 @@
+"""Fast twins of the functions in ``spikeloom.functional``; :func:`door` picks one."""
+
+from spikeloom.kernels.cpu.pool import limit_pool, pool_size, release
+from spikeloom.kernels.door import CannotServeError, door, explain
+from spikeloom.kernels.setting import Memory, Setting, use
+
+__all__ = [
+    "CannotServeError",
+    "Memory",
+    "Setting",
+    "door",
+    "explain",
+    "limit_pool",
+    "pool_size",
+    "release",
+    "use",
+]

@@ -1,0 +1,43 @@
+"""Surrogates that the kernels know, as the numbers they are called with."""
+
+from spikeloom.functional import (
+    Arctan,
+    Exponential,
+    FastSigmoid,
+    Gaussian,
+    MultiGaussian,
+    Rectangle,
+    Sigmoid,
+    Smooth,
+    StraightThrough,
+    Surrogate,
+    Triangle,
+)
+
+# Their places are the values of Curve in call.hpp.
+CURVES: dict[type, int] = {
+    kind: place
+    for place, kind in enumerate(
+        (
+            Arctan,
+            Sigmoid,
+            Triangle,
+            Rectangle,
+            FastSigmoid,
+            Gaussian,
+            MultiGaussian,
+            Exponential,
+            StraightThrough,
+        )
+    )
+}
+
+
+def numbers(surrogate: Surrogate | Smooth) -> tuple[float, float, float, float, float]:
+    """Sharpness, height of the slope, and the weights and width of MultiGaussian's lobes."""
+    assert isinstance(surrogate, Surrogate)
+    height = surrogate.scale * surrogate.alpha
+    if isinstance(surrogate, MultiGaussian):
+        side, stretch = surrogate.side, surrogate.stretch
+        return surrogate.alpha, height, 1 + side, side / stretch, stretch
+    return surrogate.alpha, height, 1.0, 0.0, 1.0

@@ -1,0 +1,138 @@
+"""The compiled library: found and opened once, spoken to through plain C structures.
+
+``OPENED`` is None where there is none, and ``PROBLEM`` then says why. The variable
+SPIKELOOM_KERNELS names another library (a sanitizer build, say), or is ``none`` to do without.
+"""
+
+import ctypes
+import os
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from pathlib import Path
+
+import torch
+
+from spikeloom.kernels.build import LIBRARY, SOURCES, digest
+
+REBUILD = "python -m spikeloom.kernels.build"
+
+
+class Value(ctypes.Structure):
+    """A number, or values: neuron m has ``data[(m / inner) % count]``."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("inner", c_int64),
+        ("count", c_int64),
+        ("grad", c_void_p),
+        ("number", c_float),
+    )
+
+
+class Leak(ctypes.Structure):
+    """A decay: ``gain`` counts if ``keep`` is a number."""
+
+    _fields_ = (("keep", Value), ("gain", c_float), ("decay_input", c_int32))
+
+
+def _fields(kind: type, names: str) -> list[tuple[str, type]]:
+    return [(name, kind) for name in names.split()]
+
+
+class Call(ctypes.Structure):
+    """What one call hands over; mirrors ``Call`` in call.hpp."""
+
+    _fields_ = (
+        *_fields(c_int32, "kind dtype trace curve reset detach strict threads"),
+        *_fields(c_int64, "steps neurons x_stride grad_stride"),
+        *_fields(c_float, "v_reset alpha slope centre side stretch"),
+        ("leak", Leak),
+        ("second", Leak),
+        ("threshold", Value),
+        ("beta", Value),
+        *_fields(c_void_p, "x v w out v_end w_end saved"),
+        *_fields(c_void_p, "grad_out grad_v_end grad_w_end grad_x grad_v grad_w"),
+    )
+
+
+SIGNATURES = {
+    "spikeloom_forward": (c_int, POINTER(Call)),
+    "spikeloom_backward": (c_int, POINTER(Call)),
+    "spikeloom_variant": (c_char_p, c_char_p),
+    "spikeloom_sources": (c_char_p,),
+    "spikeloom_call_size": (c_int64,),
+    "spikeloom_use_openmp": (None, c_void_p),
+    "spikeloom_tensor": (c_void_p, c_void_p, c_void_p, c_int, c_int64, c_int, c_int),
+    "spikeloom_pool_size": (c_int64,),
+    "spikeloom_pool_shrink": (c_int64, c_int64),
+    "spikeloom_pool_limit": (None, c_int64),
+    "spikeloom_pool_poison": (None, c_int),
+}
+
+
+def find(path: Path) -> tuple[ctypes.CDLL | None, str]:
+    """Open a library; with None comes the reason."""
+    if not path.exists():
+        return None, f"the kernels are not compiled: run {REBUILD} (needs a C++ compiler)"
+    try:
+        opened = ctypes.CDLL(str(path))
+        for name, (result, *arguments) in SIGNATURES.items():
+            function = getattr(opened, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        return None, f"the compiled kernels do not load ({error}): run {REBUILD}"
+    if SOURCES.is_dir() and opened.spikeloom_sources().decode() != digest():
+        return None, f"the kernels were compiled from other sources: run {REBUILD}"
+    if opened.spikeloom_call_size() != ctypes.sizeof(Call):
+        return None, f"the compiled kernels expect other arguments: run {REBUILD}"
+    _share_threads(opened)
+    return opened, ""
+
+
+def _share_threads(opened: ctypes.CDLL) -> None:
+    """Let the kernels run on torch's own OpenMP threads, where its library has them."""
+    name = "libtorch_cpu.so"
+    path = Path(torch.__file__).parent / "lib" / name
+    if not path.exists():
+        return
+    try:
+        parallel = ctypes.CDLL(str(path)).GOMP_parallel
+    except (OSError, AttributeError):
+        return
+    opened.spikeloom_use_openmp(ctypes.cast(parallel, c_void_p))
+
+
+def _chosen() -> tuple[ctypes.CDLL | None, str]:
+    chosen = os.environ.get("SPIKELOOM_KERNELS")
+    if chosen == "none":
+        return None, "the variable SPIKELOOM_KERNELS is 'none'"
+    return find(Path(chosen) if chosen else LIBRARY)
+
+
+OPENED, PROBLEM = _chosen()
+
+
+def opened() -> ctypes.CDLL:
+    """The library.
+
+    Raises:
+        RuntimeError: there is none; says why.
+    """
+    if OPENED is None:
+        raise RuntimeError(PROBLEM)
+    return OPENED
+
+
+def variant(name: str | None = None) -> str:
+    """The instruction set in use; with a name, change to it if this machine can."""
+    found: bytes = opened().spikeloom_variant(name.encode() if name else None)
+    return found.decode()
+
+
+def run(function: str, call: Call) -> None:
+    """Call one of the two entry points.
+
+    Raises:
+        MemoryError: no memory for the working rows.
+    """
+    if getattr(opened(), function)(call) != 0:
+        raise MemoryError(f"{function}: no memory for its working rows")

@@ -1,0 +1,44 @@
+"""Operator -> implementations, fastest first, the truth last."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from spikeloom import functional
+from spikeloom.kernels.cpu import library, neurons
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute an operator.
+
+    Args:
+        name: what it is asked for by.
+        run: has the arguments of the truth.
+        objections: why it cannot serve a call with these arguments; nothing if it can.
+        about: what to tell a person who asks which one runs.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    objections: Callable[..., Iterable[str]]
+    about: Callable[[], str]
+
+
+def truth(run: Callable[..., Any]) -> Implementation:
+    """The readable function itself."""
+    return Implementation("truth", run, lambda *args, **options: (), lambda: "truth")
+
+
+def cpu(run: Callable[..., Any]) -> Implementation:
+    """A kernel of ``kernels.cpu``."""
+    about = lambda: f"cpu ({library.variant()})"  # noqa: E731
+    return Implementation("cpu", run, neurons.objections, about)
+
+
+TABLE: dict[str, tuple[Implementation, ...]] = {
+    "lif": (cpu(neurons.lif), truth(functional.lif)),
+    "alif": (cpu(neurons.alif), truth(functional.alif)),
+    "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
+    "li": (cpu(neurons.li), truth(functional.li)),
+}
