@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constr
 READY  := $(VENV)/.ready
 DOCS   := $(VENV)/.ready-docs
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench kernels sanitize docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -27,6 +27,15 @@ bench: $(READY)  ## time everything in benchmarks/ that needs no other library (
 	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do case "$$script" in \
 		*_against_*) echo "== $$script: skipped, it needs its peer" ;; \
 		*) echo "== $$script"; $(BIN)/python "$$script" ;; esac; done
+
+kernels: $(READY)  ## compile the CPU kernels anew
+	$(BIN)/python -m spikeloom.kernels.build
+
+sanitize: $(READY)  ## test the CPU kernels with address and undefined-behaviour sanitizers
+	$(BIN)/python -m spikeloom.kernels.build --sanitize --output build/kernels_sanitized.so
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		SPIKELOOM_KERNELS=build/kernels_sanitized.so $(BIN)/python -m pytest tests/kernels
 
 docs: $(DOCS)  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html

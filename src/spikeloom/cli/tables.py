@@ -18,7 +18,8 @@ COLUMNS = {
 
 def layer_table(description: Description) -> Table:
     """Every layer, its output and its size, and the sums."""
-    table = grid("layer", "kind", "output", "neurons", "parameters", right=(3, 4), footer=True)
+    names = ("layer", "kind", "output", "neurons", "parameters", "kernel")
+    table = grid(*names, right=(3, 4), footer=True)
     for layer in description.layers:
         shape = "not passed" if layer.shape is None else " x ".join(map(str, layer.shape))
         table.add_row(
@@ -27,9 +28,10 @@ def layer_table(description: Description) -> Table:
             shape,
             f"{layer.neurons:,}" if layer.neurons else "",
             f"{layer.parameters:,}" if layer.parameters else "",
+            layer.kernel,
         )
     steps = f"T = {description.T}, input {' x '.join(map(str, description.in_shape))}"
-    sums = ("all", "", steps, f"{description.neurons:,}", f"{description.parameters:,}")
+    sums = ("all", "", steps, f"{description.neurons:,}", f"{description.parameters:,}", "")
     for column, text in zip(table.columns, sums, strict=True):
         column.footer = text
     return table

@@ -32,6 +32,11 @@ def door(op: str) -> Callable[..., Any]:
     return _door(op, *_implementations(op))
 
 
+def operator_of(function: Callable[..., Any]) -> str | None:
+    """The operator that a function from :func:`door` serves; None for any other function."""
+    return getattr(function, "operator", None)
+
+
 def explain(op: str, *args: Any, **options: Any) -> str:
     """Which implementation would serve a call, and why not the others.
 
@@ -65,6 +70,7 @@ def _door(op: str, *listed: "Implementation") -> Callable[..., Any]:
                 return implementation.run(*args, **options)
         raise CannotServeError(explain(op, *args, **options))
 
+    served.operator = op  # type: ignore[attr-defined]
     return served
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikeloom.data.cifar import CIFAR10, CIFAR100
 from spikeloom.data.cifar import SHAPE as CIFAR_SHAPE
 from spikeloom.data.idx import FASHION_MNIST, KMNIST, MNIST, SIDE
+from spikeloom.kernels import explain, operator_of
 from spikeloom.layers import Neuron, OverTime
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config
@@ -33,7 +34,7 @@ class Layer:
     """One layer as a sequence meets it.
 
     ``shape`` is its output for one sample and step, None if the sequence does not pass through it;
-    ``neurons`` is 0 unless it spikes.
+    ``neurons`` is 0 unless it spikes; ``kernel`` is what computes them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     shape: tuple[int, ...] | None
     neurons: int
     parameters: int
+    kernel: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,14 @@ def layers_of(model: nn.Module, x_seq: Tensor) -> list[Layer]:
         x_seq [T, N, *]
     """
     shapes: dict[str, tuple[int, ...]] = {}
+    kernels: dict[str, str] = {}
 
     def note(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             y_seq = output if isinstance(output, Tensor) else output[0]
             shapes.setdefault(name, tuple(y_seq.shape[2:]))
+            if isinstance(module, Neuron):
+                kernels.setdefault(name, _kernel(module, inputs[0]))
 
         return hook
 
@@ -119,7 +124,7 @@ def layers_of(model: nn.Module, x_seq: Tensor) -> list[Layer]:
         for hook in hooks:
             hook.remove()
     order = [*shapes, *(name for name in found if name not in shapes)]
-    return [_layer(name, found[name], shapes.get(name)) for name in order]
+    return [_layer(name, found[name], shapes.get(name), kernels.get(name, "")) for name in order]
 
 
 def _units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -133,7 +138,7 @@ def _units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]
             yield from _units(inner, f"{name}.{child}".lstrip("."))
 
 
-def _layer(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Layer:
+def _layer(name: str, module: nn.Module, shape: tuple[int, ...] | None, kernel: str) -> Layer:
     whole = isinstance(module, OverTime | Neuron)
     spiking = isinstance(module, Neuron) and shape is not None
     return Layer(
@@ -142,7 +147,17 @@ def _layer(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Layer
         shape,
         prod(shape or ()) if spiking else 0,
         sum(p.numel() for p in module.parameters(recurse=whole)),
+        kernel,
     )
+
+
+def _kernel(neuron: Neuron, x_seq: Tensor) -> str:
+    """The implementation behind the door that serves this input."""
+    operator = operator_of(neuron.function)
+    if operator is None:
+        return ""
+    chosen = explain(operator, x_seq, None, **neuron.arguments()).splitlines()[0]
+    return chosen.partition(": ")[2]
 
 
 def _kind(module: nn.Module) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from spikeloom import __version__
 from spikeloom.data import data_root
+from spikeloom.kernels import explain
 from spikeloom.registry import entries
 from spikeloom.run.build import build
 from spikeloom.run.config import ConfigError, Part
@@ -38,12 +39,12 @@ class Finding:
 
 
 def survey(root: Path | None = None) -> list[Finding]:
-    """Look at Python, torch, processors, compiler, data sets and optional packages.
+    """Look at Python, torch, processors, compiler, kernels, data sets and optional packages.
 
     Args:
         root: folder with the data sets; the variable SPIKELOOM_DATA if None.
     """
-    return [*_software(), *_processors(), _compiler(), *_data(root), *_packages()]
+    return [*_software(), *_processors(), _compiler(), _kernels(), *_data(root), *_packages()]
 
 
 def _software() -> Iterator[Finding]:
@@ -78,6 +79,12 @@ def _compiler() -> Finding:
     if found:
         return Finding("compiler", found)
     return Finding("compiler", "none", False, "torch.compile needs one: install g++ or clang++")
+
+
+def _kernels() -> Finding:
+    chosen, *refusals = explain("lif", torch.zeros(1, 1)).splitlines()
+    reasons = "; ".join(line.partition(": ")[2] for line in refusals)
+    return Finding("kernels", chosen.partition(": ")[2], not refusals, reasons)
 
 
 def _data(root: Path | None) -> Iterator[Finding]:

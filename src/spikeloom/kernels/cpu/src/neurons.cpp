@@ -81,6 +81,7 @@ struct Past {
       const IO* x = (const IO*)c.x + t * c.x_stride + first;
       each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
         vf v = get(v_row + i), w{}, h, u;
+        __builtin_prefetch(x + c.x_stride + i);
         if constexpr (K == CUBA_LIF || K == ALIF) w = get(w_row + i);
         if constexpr (K == ALIF) put(w_rows + t * stride + i, w);
         cell.step(get(x + i, left), v, w, h, u, i);
@@ -168,6 +169,7 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
 
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
       vf gs = g_out ? get(g_out + i, left) : vf{};
+      if (g_out) __builtin_prefetch(g_out - c.grad_stride + i);
       vf gv = get(gv_row + i), gh{}, gw{};
       if constexpr (SECOND_STATE) gw = get(gw_row + i);
       if constexpr (K == LI) {
