@@ -24,7 +24,8 @@ from tests.run.recipe import tiny
 train(tiny(**{changes}), Path(sys.argv[1]), resume=Path(sys.argv[1], "last.safetensors").exists())
 """
 EVERYTHING: dict[str, Any] = {
-    "phase__0__epochs": 3,
+    "phase__0__epochs": 4,
+    "data__train": 900,
     "phase__0__ema": 0.9,
     "phase__0__accumulate": 2,
     "phase__0__clip_norm": 1.0,
@@ -56,7 +57,7 @@ def same_end(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patience", [0.02, 0.3])
+@pytest.mark.parametrize("patience", [0.0, 0.1])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, patience: float) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start(whole, EVERYTHING).wait() == 0
@@ -72,7 +73,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, patience: float
             kills += 1
         process.wait()
     assert start(broken, EVERYTHING).wait() == 0
-    assert kills >= 2
+    assert kills >= 1
     same_end(whole, broken)
 
 
