@@ -142,7 +142,7 @@ def _call(
     call = Call(
         KINDS[kind], DTYPES.get(x_seq.dtype, 0), options.trace, options.curve, options.reset,
         options.detach, options.strict, torch.get_num_threads(),
-        x_seq.shape[0], x_seq[0].numel(), 0, 0, *numbers[6:],
+        x_seq.shape[0], x_seq.numel() // x_seq.shape[0], 0, 0, *numbers[6:],
         Leak(keep, numbers.gain, options.decay_input),
         Leak(keep2, numbers.gain2, options.decay_input2),
         threshold, beta,
