@@ -57,9 +57,21 @@ def test_the_subfolder_and_the_environment_are_used(pictures, monkeypatch):
 def test_pictures_are_read_only_when_asked_for(pictures):
     (pictures / "train" / "ant" / "1.png").write_bytes(b"not a picture")
     source = image_folder(pictures, size=4)
-    source.train.__getitems__([0, 2, 3])
+    paths = [path.parent.name + path.name for path in source.train.paths]
+    spoilt = paths.index("ant1.png")
+    source.train.__getitems__([at for at in range(6) if at != spoilt])
     with pytest.raises(ValueError, match=r"ant.1\.png was not decoded as a picture"):
-        source.train.__getitems__([0, 1])
+        source.train.__getitems__([spoilt])
+
+
+def test_a_split_off_the_end_holds_every_class(tmp_path):
+    for part in ("train", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(20):
+                Image.new("RGB", (4, 4)).save(tmp_path / part / name / f"{number}.png")
+    source = image_folder(tmp_path, size=4)
+    assert set(source.train.labels[-20:].tolist()) == {0, 1}
 
 
 def test_a_cut_off_picture_is_refused_by_name(pictures):

@@ -43,6 +43,6 @@ def test_a_setting_only_one_run_has_names_that_run(write_run: Write) -> None:
     ]
 
 
-def test_a_stored_arm_name_goes_first(write_run: Write) -> None:
+def test_a_stored_arm_name_goes_first_and_hides_no_difference(write_run: Write) -> None:
     names = named(write_run, "[model]\nT = 2", "[model]\nT = 4", arm="mine")
-    assert names == ["mine", "mine"]
+    assert names == ["mine model.T=2", "mine model.T=4"]

@@ -106,3 +106,15 @@ def test_first_layer_with_nan_is_named() -> None:
     assert "layer 1 " in first_nonfinite(model, torch.ones(1, 2))
     model[0].weight.data[0, 0] = math.nan
     assert "parameter 0.weight" in first_nonfinite(model, torch.ones(1, 2))
+
+
+def test_logged_rate_is_the_one_the_epoch_ended_with(tmp_path: Path) -> None:
+    halves = {"name": "steps", "at": [0.5], "gamma": 0.1}
+    session.train(tiny(phase__0__schedule=halves), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert [line["lr"] for line in lines] == pytest.approx([0.003, 0.0003])
+
+
+def test_best_without_validation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(session.ConfigError, match="needs a validation split"):
+        session.train(tiny(data__val=0, run__select="best"), tmp_path)

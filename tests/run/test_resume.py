@@ -143,3 +143,14 @@ def test_same_seed_same_run_other_seed_other_run(tmp_path: Path) -> None:
 
 def model(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.under("model", checkpoint.load_state(folder / LAST)[0])
+
+
+def test_another_configuration_is_refused_by_what_differs(tmp_path: Path) -> None:
+    session.train(tiny(), tmp_path)
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"model\.neuron\.tau was None and is 9\.0"
+    ):
+        session.train(tiny(model__neuron={"name": "lif", "tau": 9.0}), tmp_path, resume=True)
+    with pytest.raises(checkpoint.CheckpointError, match=r"run\.seed was 0 and is 7"):
+        session.train(tiny(run__seed=7), tmp_path, resume=True)
+    session.train(tiny(run__threads=2), tmp_path, resume=True)

@@ -122,14 +122,18 @@ def _collect(part: Path, classes: Sequence[str], size: tuple[int, int]) -> tuple
     for label, name in enumerate(classes):
         if part.name == "test" and not (part / name).is_dir():
             continue
-        pictures = sorted(p for p in (part / name).iterdir() if p.suffix.lower() in known)
+        inside = sorted(p for p in (part / name).iterdir() if p.is_file())
+        pictures = [p for p in inside if p.suffix.lower() in known and p.name[0] != "."]
         if not pictures:
             raise FileNotFoundError(f"{part / name} holds no pictures; fill it or remove it")
         for picture in pictures:
             digest.update(f"{name}/{picture.name} {picture.stat().st_size}\n".encode())
         paths += pictures
         labels += [label] * len(pictures)
-    return FolderImages(tuple(paths), torch.tensor(labels), size), digest.hexdigest()
+    # Mixed once and for all: a validation split cut off the end must hold every class.
+    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
+    mixed = tuple(paths[at] for at in order.tolist())
+    return FolderImages(mixed, torch.tensor(labels)[order], size), digest.hexdigest()
 
 
 def _decode(path: Path, size: tuple[int, int]) -> Tensor:

@@ -19,6 +19,7 @@ from spikeloom.functional import (
     exponential,
     lif_trace,
 )
+from spikeloom.functional.neurons.alif import PAPER as ALIF_PAPER
 from spikeloom.kernels import door
 from spikeloom.layers.learnable import Constant, LearntDecay, Per, one_decay
 from spikeloom.layers.membrane import Membrane
@@ -94,7 +95,7 @@ class IF(LIF):
         )  # fmt: skip
 
 
-@register("neuron", "alif")
+@register("neuron", "alif", paper=ALIF_PAPER)
 class ALIF(Membrane):
     """Adaptive LIF neurons: every spike raises the neuron's threshold for a while.
 

@@ -24,24 +24,17 @@ NO_ARM = (
 
 
 def arm_names(runs: Sequence[RunFiles]) -> list[str]:
-    """The arm of each run: what its result says, else its recipe and what sets it apart.
+    """The arm of each run: its given name, else its recipe, and what sets it apart.
 
-    Runs of one recipe whose resolved configs differ in more than ``NO_ARM`` are different arms,
-    told apart by the settings in which they differ: ``recipe model.neuron.tau=4.0``.
+    Runs of one name or recipe whose resolved configs differ in more than ``NO_ARM`` are different
+    arms, told apart by the settings in which they differ: ``recipe model.neuron.tau=4.0``.
     """
     settings = [_settings(files.config) for files in runs]
-    return [
-        _named(files) or " ".join([_recipe(files), *_apart(at, runs, settings)])
-        for at, files in enumerate(runs)
-    ]
+    return [" ".join([_base(files), *_apart(at, runs, settings)]) for at, files in enumerate(runs)]
 
 
 def _apart(at: int, runs: Sequence[RunFiles], settings: Sequence[Mapping[str, str]]) -> list[str]:
-    peers = [
-        settings[other]
-        for other, files in enumerate(runs)
-        if _recipe(files) == _recipe(runs[at]) and not _named(files)
-    ]
+    peers = [settings[other] for other, files in enumerate(runs) if _base(files) == _base(runs[at])]
     return [
         f"{name}={value}"
         for name, value in settings[at].items()
@@ -63,9 +56,8 @@ def _settings(config: Any, name: str = "") -> dict[str, str]:
     return found
 
 
-def _named(files: RunFiles) -> str:
-    return (files.result.arm or "") if files.result else ""
-
-
-def _recipe(files: RunFiles) -> str:
-    return files.result.recipe if files.result else files.path.name
+def _base(files: RunFiles) -> str:
+    """The name that was given to runs like this one, else the recipe's."""
+    if files.result is None:
+        return files.path.name
+    return files.result.arm or files.result.recipe

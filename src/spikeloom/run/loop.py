@@ -15,7 +15,7 @@ from spikeloom.run import checkpoint
 from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.record import BEST, LAST, METRICS, write_lines
-from spikeloom.run.stage import State, check, enter, restore, save
+from spikeloom.run.stage import State, check, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
 Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W] and labels [B]
@@ -66,6 +66,7 @@ class Training:
         """
         path = self.folder / LAST
         tensors, about = checkpoint.load_state(path)
+        check_same(path, about.get("config"), self.task.config)
         state = State(**about["state"])
         while self.state.phase < state.phase:
             self._next_phase()
@@ -91,7 +92,7 @@ class Training:
                 self._check_weights()
                 self._save()
         self._check_weights()
-        line = self._line(state.update / updates)
+        line = self._line((state.update - 1) / updates)  # the share the last update saw
         state.history.append(line)
         state.epoch, state.batch, state.sums = state.epoch + 1, 0, [0.0, 0.0, 0.0]
         self._keep_best(line)

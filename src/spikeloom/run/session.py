@@ -32,6 +32,7 @@ from spikeloom.run.record import (
     write_config,
     write_json,
 )  # fmt: skip
+from spikeloom.run.stage import check_same
 from spikeloom.run.task import Task, device_of, prepare
 
 
@@ -136,7 +137,8 @@ def score(folder: Path, *, weights: str | None = None, root: Path | None = None)
 def load_model(task: Task, folder: Path, which: str) -> nn.Module:
     """Put the ``last`` or ``best`` weights of a run into the task's model."""
     path = folder / {"last": LAST, "best": BEST}[which]
-    tensors, _ = checkpoint.load_state(path)
+    tensors, about = checkpoint.load_state(path)
+    check_same(path, about.get("config"), task.config)
     averaged = {
         key.removeprefix("module."): value
         for key, value in checkpoint.under("ema", tensors).items()

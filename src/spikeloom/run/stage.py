@@ -12,9 +12,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spikeloom.learning import Learner, Loss
 from spikeloom.run import checkpoint
 from spikeloom.run.build import build
-from spikeloom.run.config import ConfigError, Phase
+from spikeloom.run.config import Config, ConfigError, Phase
 from spikeloom.run.optimize import Schedule, Special, groups
 from spikeloom.run.task import Task
+
+# Settings that do not change what a run comes to.
+MAY_CHANGE = {
+    "title", "data.root", "data.workers", "run.arm", "run.device", "run.threads", "run.select",
+    "run.twin", "run.checkpoint_minutes", "run.tensorboard",
+}  # fmt: skip
 
 
 @dataclass
@@ -80,6 +86,36 @@ def check(phase: Phase) -> None:
         raise ConfigError(f"optimizer {phase.optimizer.name!r}: {error}") from error
 
 
+def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
+    """Refuse to go on with another configuration than the checkpoint was made with.
+
+    Raises:
+        CheckpointError: names the first settings that differ, but for those that change no result.
+    """
+    if stored is None:  # an early checkpoint
+        return
+    before, now = (_flat(tree) for tree in (stored, config.model_dump(mode="json")))
+    differing = [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in MAY_CHANGE and before.get(key) != now.get(key)
+    ]
+    if differing:
+        raise checkpoint.CheckpointError(
+            f"{path} was made with another configuration: {'; '.join(differing[:3])}; restore "
+            "config.toml, or start a new run"
+        )
+
+
+def _flat(tree: Any, at: str = "") -> dict[str, Any]:
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    out: dict[str, Any] = {}
+    for key, value in items:
+        inner = f"{at}.{key}".lstrip(".")
+        out |= _flat(value, inner) if isinstance(value, dict | list) else {inner: value}
+    return out
+
+
 def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     """Let the phase's learner prepare the model, and build the rest around it."""
     learner: Learner = build(phase.learner, "learner")
@@ -120,7 +156,7 @@ def save(path: Path, task: Task, stage: Stage, state: State) -> None:
         "state": asdict(state),
         "optimizer": facts,
         "scaler": stage.scaler.state_dict(),
-        "model": task.config.model.model_dump(mode="json"),
+        "config": task.config.model_dump(mode="json"),
     }
     checkpoint.save_state(path, tensors, about)
 

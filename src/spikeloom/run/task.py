@@ -86,6 +86,11 @@ def prepare(config: Config, procs: Processes, device: torch.device, root: Path |
         )  # fmt: skip
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if config.run.select == "best" and data.val == 0:
+        raise ConfigError(
+            "run.select = 'best' needs a validation split to choose by: set data.val > 0, or "
+            "run.select = 'last'"
+        )
     if data.batch % procs.world:
         raise ConfigError(
             f"data.batch = {data.batch} cannot be shared evenly by {procs.world} processes; "
