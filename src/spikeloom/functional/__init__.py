@@ -7,6 +7,7 @@ from spikeloom.functional.neurons import (
     ALIFTrace,
     CubaState,
     CubaTrace,
+    RecurrentState,
     Reset,
     Trace,
     alif,
@@ -20,6 +21,9 @@ from spikeloom.functional.neurons import (
     lif,
     lif_step,
     lif_trace,
+    recurrent_lif,
+    recurrent_lif_step,
+    recurrent_lif_trace,
 )
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
@@ -50,6 +54,7 @@ __all__ = [
     "Gaussian",
     "MultiGaussian",
     "Rectangle",
+    "RecurrentState",
     "Reset",
     "Sigmoid",
     "Smooth",
@@ -74,6 +79,9 @@ __all__ = [
     "lif",
     "lif_step",
     "lif_trace",
+    "recurrent_lif",
+    "recurrent_lif_step",
+    "recurrent_lif_trace",
     "sequence",
     "spike",
     "steps",

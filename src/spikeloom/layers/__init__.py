@@ -7,6 +7,7 @@ from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
 from spikeloom.layers.over_time import OverTime, is_constant
 from spikeloom.layers.readout import LI
+from spikeloom.layers.recurrent import RecurrentLIF
 
 __all__ = [
     "ALIF",
@@ -22,6 +23,7 @@ __all__ = [
     "OverTime",
     "ParametricLIF",
     "ReLU",
+    "RecurrentLIF",
     "Rule",
     "StepBatchNorm",
     "ThresholdBatchNorm",

@@ -10,12 +10,19 @@ from spikeloom.functional.neurons.cuba import (
 )
 from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
+from spikeloom.functional.neurons.recurrent import (
+    RecurrentState,
+    recurrent_lif,
+    recurrent_lif_step,
+    recurrent_lif_trace,
+)
 
 __all__ = [
     "ALIFState",
     "ALIFTrace",
     "CubaState",
     "CubaTrace",
+    "RecurrentState",
     "Reset",
     "Trace",
     "alif",
@@ -29,4 +36,7 @@ __all__ = [
     "lif",
     "lif_step",
     "lif_trace",
+    "recurrent_lif",
+    "recurrent_lif_step",
+    "recurrent_lif_trace",
 ]

@@ -57,6 +57,13 @@ class Call(ctypes.Structure):
 SIGNATURES = {
     "spikeloom_forward": (c_int, POINTER(Call)),
     "spikeloom_backward": (c_int, POINTER(Call)),
+    "spikeloom_recurrent_forward": (c_int, c_void_p),
+    "spikeloom_recurrent_backward": (c_int, c_void_p),
+    "spikeloom_recurrent_size": (c_int64,),
+    "spikeloom_gather": (c_int, c_void_p),
+    "spikeloom_pack": (c_int64, c_void_p),
+    "spikeloom_transpose_bits": (None, c_void_p, c_void_p, c_int64, c_int64, c_int32),
+    "spikeloom_amd": (c_int,),
     "spikeloom_variant": (c_char_p, c_char_p),
     "spikeloom_sources": (c_char_p,),
     "spikeloom_call_size": (c_int64,),
