@@ -2,6 +2,7 @@
 
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
+from spikeloom.functional.linear import linear
 from spikeloom.functional.neurons import (
     ALIFState,
     ALIFTrace,
@@ -79,6 +80,7 @@ __all__ = [
     "lif",
     "lif_step",
     "lif_trace",
+    "linear",
     "recurrent_lif",
     "recurrent_lif_step",
     "recurrent_lif_trace",

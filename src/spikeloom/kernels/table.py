@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import library, neurons, recurrent
+from spikeloom.kernels.cpu import library, linear, neurons, recurrent
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "alif": (cpu(neurons.alif), truth(functional.alif)),
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
     "li": (cpu(neurons.li), truth(functional.li)),
+    "linear": (cpu(linear.linear, linear.objections), truth(functional.linear)),
     "recurrent_lif": (
         cpu(recurrent.recurrent_lif, recurrent.objections),
         truth(functional.recurrent_lif),

@@ -2,6 +2,7 @@
 
 from spikeloom.layers.base import Neuron, Rule, ruled
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.linear import Linear
 from spikeloom.layers.membrane import Membrane
 from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
@@ -17,6 +18,7 @@ __all__ = [
     "BatchNorm",
     "CubaLIF",
     "Dropout",
+    "Linear",
     "Membrane",
     "Neuron",
     "NoNorm",

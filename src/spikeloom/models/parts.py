@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.layers import Dropout, OverTime
+from spikeloom.layers import Dropout, Linear, OverTime
 
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
@@ -50,7 +50,7 @@ def linear_layer(
 ) -> list[nn.Module]:
     """Dropout (if any), linear map without bias, norm and neuron."""
     before = [Dropout(dropout)] if dropout else []
-    return [*before, OverTime(nn.Linear(n, out, bias=False)), norm(out), neuron((out,))]
+    return [*before, OverTime(Linear(n, out, bias=False)), norm(out), neuron((out,))]
 
 
 def initialise(model: nn.Module) -> None:

@@ -5,7 +5,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime
+from spikeloom.layers import Linear, OverTime
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -58,7 +58,7 @@ class SpikingMLP(nn.Module):
             layer = linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout)
             self.stages.append(nn.Sequential(*layer))
             n = out
-        self.readout = OverTime(nn.Linear(n, num_classes))
+        self.readout = OverTime(Linear(n, num_classes))
         initialise(self)
 
     def forward(self, x_seq: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime
+from spikeloom.layers import Linear, OverTime
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -89,7 +89,7 @@ class SpikingResNet(nn.Module):
             out = scaled(item, width)
             self.head.extend(linear_layer(c, out, neuron=neuron, norm=norm))
             c = out
-        self.head.append(OverTime(nn.Linear(c, num_classes)))
+        self.head.append(OverTime(Linear(c, num_classes)))
         initialise(self)
 
     def forward(self, x_seq: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime
+from spikeloom.layers import Linear, OverTime
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -93,7 +93,7 @@ class SpikingVGG(nn.Module):
             out = scaled(item, width)
             self.classifier.extend(linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout))
             n = out
-        self.classifier.append(OverTime(nn.Linear(n, num_classes)))
+        self.classifier.append(OverTime(Linear(n, num_classes)))
         initialise(self)
 
     @property
