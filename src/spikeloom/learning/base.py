@@ -42,20 +42,24 @@ class Progress:
 class Learner(Protocol):
     """A training method.
 
-    ``prepare`` may add what training needs (heads, teachers), ``finish`` takes it out again.
+    ``prepare`` may add what training needs (heads, teachers), by wrapping the model; ``finish``
+    takes it out again and leaves the prepared model as it is: it is called whenever the plain
+    model is wanted, for validation and for the best weights too. What a method remembers from one
+    step to the next belongs into buffers of the prepared model, so that checkpoints hold it.
+
     ``step`` leaves gradients in ``.grad`` and does nothing else to the model: clipping, scaling,
     reduction over processes and the optimizer belong to the loop. A local rule writes -ΔW there.
     Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does.
     """
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The model to train."""
+        """The model to train; on the device of the given one, and without training anything."""
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         """One batch: fills ``.grad`` of the model's parameters."""
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """The model without what ``prepare`` added."""
+        """The plain model inside a prepared one, with the same parameters."""
 
 
 class Unsupported(TypeError):  # noqa: N818 the name says what it is

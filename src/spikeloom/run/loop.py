@@ -15,7 +15,7 @@ from spikeloom.run import checkpoint
 from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.record import BEST, LAST, METRICS, write_lines
-from spikeloom.run.stage import State, check, check_same, enter, restore, save
+from spikeloom.run.stage import State, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
 Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W] and labels [B]
@@ -42,8 +42,6 @@ class Training:
         self.task, self.folder, self.watcher = task, folder, watcher
         self.phases = task.config.phase
         self.state = State()
-        for phase in self.phases:
-            check(phase)
         self.stage = enter(task, self.phases[0], task.model)
         self.clock = time.monotonic()  # since when the seconds of the state do not count
         self.saved = self.clock
@@ -55,7 +53,7 @@ class Training:
             while self.state.epoch < self.stage.phase.epochs:
                 self._epoch()
             if self.state.phase + 1 == len(self.phases):
-                return self.stage.learner.finish(self.stage.judged())
+                return self.stage.plain()
             self._next_phase()
 
     def resume(self) -> None:
@@ -68,13 +66,30 @@ class Training:
         tensors, about = checkpoint.load_state(path)
         check_same(path, about.get("config"), self.task.config)
         state = State(**about["state"])
-        while self.state.phase < state.phase:
-            self._next_phase()
+        self._forward_to(state.phase)
         self.state = state
         restore(path, self.task, self.stage, tensors, about)
 
+    def best(self) -> nn.Module:
+        """The plain model with the best weights of the folder; ends the training here.
+
+        Raises:
+            CheckpointError: they cannot be read or are of another model.
+        """
+        path = self.folder / BEST
+        tensors, about = checkpoint.load_state(path)
+        check_same(path, about.get("config"), self.task.config)
+        self._forward_to(about["phase"])
+        model = self.stage.plain()
+        checkpoint.load_weights(model, checkpoint.under("model", tensors), path)
+        return model
+
+    def _forward_to(self, phase: int) -> None:
+        while self.state.phase < phase:
+            self._next_phase()
+
     def _next_phase(self) -> None:
-        model = self.stage.learner.finish(self.stage.judged())
+        model = self.stage.plain()
         self.state.phase, self.state.epoch, self.state.update = self.state.phase + 1, 0, 0
         self.stage = enter(self.task, self.phases[self.state.phase], model)
 
@@ -142,7 +157,7 @@ class Training:
         line |= {"update": state.update, "lr": self.stage.lr(share)}
         line["train"] = {"loss": loss / count, "accuracy": right / count}
         if len(self.task.splits.val):
-            found = evaluate(self.task, self.stage.judged(), self.stage.loss, "val")
+            found = evaluate(self.task, self.stage.plain(), self.stage.loss, "val")
             line["val"] = {key: found[key] for key in ("loss", "accuracy")}
             if not math.isfinite(found["loss"]):
                 raise NonFiniteLossError(
@@ -156,8 +171,9 @@ class Training:
         if score > self.state.best:
             self.state.best = score
             if self.task.procs.first:
-                weights = checkpoint.prefixed("model", self.stage.judged().state_dict())
+                weights = checkpoint.prefixed("model", self.stage.plain().state_dict())
                 facts = {"epoch": line["epoch"], "phase": line["phase"], "accuracy": score}
+                facts["config"] = self.task.config.model_dump(mode="json")
                 checkpoint.save_state(self.folder / BEST, weights, facts)
 
     def _save(self) -> None:
@@ -179,8 +195,10 @@ class Training:
             )
 
     def _where(self, group: list[Pair]) -> str:
-        x_seq = self.task.batch(*group[0], training=False).x_seq
-        guilty = first_nonfinite(self.stage.model, x_seq)
+        batches = (self.task.batch(x, y, training=False).x_seq for x, y in group if len(x))
+        with self.task.autocast():
+            found = [first_nonfinite(self.stage.model, x_seq) for x_seq in batches]
+        guilty = next(filter(None, found), "all layers are finite without augmentation")
         return f"the loss is not finite at {self._place()}: {guilty}. {self._advice()}"
 
     def _place(self) -> str:

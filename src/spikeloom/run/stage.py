@@ -1,5 +1,6 @@
 """What a phase trains with, where a run stands, and both to and from a checkpoint."""
 
+import copy
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spikeloom.learning import Learner, Loss
+from spikeloom.learning import Learner, Loss, Progress
 from spikeloom.run import checkpoint
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
@@ -55,6 +56,10 @@ class Stage:
         model: nn.Module = self.model if self.ema is None else self.ema.module
         return model
 
+    def plain(self) -> nn.Module:
+        """The same without what the learner added: the model that is scored and kept."""
+        return self.learner.finish(self.judged())
+
     def lr(self, share: float) -> float:
         """The learning rate when this share of the phase is done."""
         base: float = self.optimizer.defaults["lr"]
@@ -74,16 +79,45 @@ class Stage:
 
 
 def check(phase: Phase) -> None:
-    """Build what does not need a model, so that a mistake in a late phase fails early."""
+    """Build what does not need a model, so that a mistake in a late phase fails early.
+
+    Raises:
+        ConfigError: a part is unknown or out of range.
+    """
     for kind in ("learner", "loss", "schedule"):
         build(getattr(phase, kind), kind)
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = build(phase.optimizer, "optimizer", [weight])
-    weight.grad = torch.zeros(1)
-    try:
-        optimizer.step()  # some settings are only refused here
-    except RuntimeError as error:
-        raise ConfigError(f"optimizer {phase.optimizer.name!r}: {error}") from error
+    build(phase.optimizer, "optimizer", [nn.Parameter(torch.zeros(1))])
+
+
+def rehearse(task: Task) -> None:
+    """Train every phase for one step on a copy of the model, so that what fails fails early.
+
+    Leaves the random numbers as they were.
+
+    Raises:
+        ConfigError: a part of a phase is unknown or out of range, or does not fit the model.
+    """
+    model = copy.deepcopy(task.model)
+    x, y = task.source.train.__getitems__(task.splits.train[:2].tolist())
+    devices = [task.device] if task.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        for index, phase in enumerate(task.config.phase):
+            try:
+                stage = enter(task, phase, model)
+                stage.model.train()
+                with task.autocast():
+                    batch = task.batch(x, y, training=True)
+                    start = Progress(epoch=0, epochs=phase.epochs, update=0, updates=1)
+                    stage.learner.step(stage.model, batch, stage.loss, start)
+                stage.optimizer.step()  # some of its settings are only refused here
+                model = stage.plain()
+            except ConfigError as error:
+                raise ConfigError(f"phase {index}: {error}") from error
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise ConfigError(
+                    f"phase {index} ({phase.learner.name}, {phase.loss.name}, "
+                    f"{phase.optimizer.name}) cannot train {task.config.model.name}: {error}"
+                ) from error
 
 
 def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
@@ -125,7 +159,7 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         spared = [Special(phase.no_decay, weight_decay=0.0)] if phase.no_decay else []
         parameters = groups(model, [*special, *spared])
     except ValueError as error:
-        raise ConfigError(f"phase: {error}") from error
+        raise ConfigError(str(error)) from error
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
     return Stage(
         phase,
@@ -142,14 +176,15 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
 def save(path: Path, task: Task, stage: Stage, state: State) -> None:
     """Write everything a run needs to go on; every process calls this, the first one writes."""
     random = task.procs.gather(torch.get_rng_state())
+    cuda = task.device.type == "cuda"
+    devices = task.procs.gather(torch.cuda.get_rng_state(task.device)) if cuda else []
     if not task.procs.first:
         return
     slots, facts = checkpoint.optimizer_state(stage.optimizer)
     tensors = checkpoint.prefixed("model", stage.model.state_dict())
     tensors |= checkpoint.prefixed("optimizer", slots)
     tensors |= {f"random/{rank}": numbers for rank, numbers in enumerate(random)}
-    if task.device.type == "cuda":
-        tensors["random/cuda"] = torch.cuda.get_rng_state(task.device)
+    tensors |= {f"random/cuda/{rank}": numbers for rank, numbers in enumerate(devices)}
     if stage.ema is not None:
         tensors |= checkpoint.prefixed("ema", stage.ema.state_dict())
     about = {
@@ -176,5 +211,6 @@ def restore(path: Path, task: Task, stage: Stage, tensors: dict[str, Tensor], ab
     own = f"random/{task.procs.rank}"
     if own in tensors:
         torch.set_rng_state(tensors[own])
-    if task.device.type == "cuda" and "random/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random/cuda"], task.device)
+    own = f"random/cuda/{task.procs.rank}"
+    if task.device.type == "cuda" and own in tensors:
+        torch.cuda.set_rng_state(tensors[own], task.device)
