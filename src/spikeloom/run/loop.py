@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from spikeloom.learning import Progress
 from spikeloom.run import checkpoint
+from spikeloom.run.aside import aside, untouched
 from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.record import BEST, LAST, METRICS, write_lines
@@ -98,6 +100,8 @@ class Training:
         earlier = sum(before.epochs for before in self.phases[: state.phase])
         order = self.task.order("train", epoch=earlier + state.epoch, start=state.batch)
         updates = math.ceil(order.total / phase.accumulate) * phase.epochs
+        if state.batch == 0:
+            self._begin(Progress(state.epoch, phase.epochs, state.update, updates))
         for group in _grouped(self.task.load("train", order), phase.accumulate):
             progress = Progress(state.epoch, phase.epochs, state.update, updates)
             loss, save_now = self._update(group, progress)
@@ -114,6 +118,18 @@ class Training:
         self._save()
         self.watcher.epoch(line)
 
+    def _begin(self, progress: Progress) -> None:
+        """Let the callbacks prepare the epoch, on a model that they cannot change."""
+        stage, state = self.stage, self.state
+        state.notes = {}
+        probe = partial(self.task.probe, epoch=progress.epoch)
+        for name, callback in stage.callbacks.items():
+            with aside(self.task.device), untouched(stage.model), self.task.autocast():
+                stage.model.train()
+                found = callback.epoch(stage.model, probe, stage.loss, progress)
+            state.notes |= {f"{name}/{key}": value for key, value in found.items()}
+            callback.apply(stage.model)
+
     def _update(self, group: list[Pair], progress: Progress) -> tuple[float, bool]:
         """One optimizer update; returns its mean loss, and whether a checkpoint is due."""
         task, stage = self.task, self.stage
@@ -122,8 +138,9 @@ class Training:
         stage.model.train()
         stage.optimizer.zero_grad(set_to_none=True)
         seen = torch.zeros(4, dtype=torch.float64)  # loss, right, count, the first one's clock
+        increments: dict[str, Tensor] = {}
         for x, y in group:
-            seen[:3] += self._backward(x, y, len(x) / total, progress)
+            seen[:3] += self._backward(x, y, len(x) / total, progress, increments)
         minutes = (time.monotonic() - self.saved) / 60
         seen[3] = float(task.procs.first and minutes > task.config.run.checkpoint_minutes)
         seen = task.procs.sum(seen.to(task.device)).cpu()
@@ -131,19 +148,22 @@ class Training:
         if not math.isfinite(float(seen[0])):
             raise NonFiniteLossError(self._where(group))
         stage.step(progress.share)
+        with torch.no_grad():
+            for name, change in increments.items():
+                stage.model.get_parameter(name).add_(task.procs.sum(change))
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
         return sums[0] / sums[2], bool(sums[3])
 
-    def _backward(self, x: Tensor, y: Tensor, share: float, progress: Progress) -> Tensor:
+    def _backward(
+        self, x: Tensor, y: Tensor, share: float, progress: Progress, into: dict[str, Tensor]
+    ) -> Tensor:
         stage = self.stage
         batch = self.task.batch(x, y, training=True)
-
-        def scaled(logits_seq: Tensor, target: Tensor) -> Tensor:
-            return stage.scaler.scale(stage.loss(logits_seq, target) * share)
-
         with self.task.autocast():
-            metrics = stage.learner.step(stage.model, batch, scaled, progress)
+            metrics = stage.learn(batch, progress, share)
+        for name, change in metrics.increments.items():
+            into[name] = into.get(name, 0) + change * share
         loss = float(metrics.loss) / stage.scaler.get_scale() / share
         target = batch.y.argmax(-1) if batch.y.dim() == 2 else batch.y
         right = (metrics.logits_seq.float().mean(0).argmax(-1) == target).sum()
@@ -163,6 +183,8 @@ class Training:
                 raise NonFiniteLossError(
                     f"the validation loss is not finite after {self._place()}. {self._advice()}"
                 )
+        if state.notes:
+            line["notes"] = state.notes
         self._count_time()
         return {**line, "seconds": round(state.seconds, 3)}
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import nn
 
+from spikeloom.kernels import use
 from spikeloom.registry import find
 from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
@@ -18,7 +19,7 @@ from spikeloom.run.build import build
 from spikeloom.run.catalogue import uses
 from spikeloom.run.config import Config, ConfigError, load
 from spikeloom.run.distributed import Processes, processes
-from spikeloom.run.evaluate import evaluate, firing_rates, sample
+from spikeloom.run.evaluate import evaluate, firing_rates, rated_images, sample
 from spikeloom.run.loop import Training, Watcher
 from spikeloom.run.record import (
     CONFIG,
@@ -29,6 +30,8 @@ from spikeloom.run.record import (
     check_space,
     environment,
     hold,
+    note_session,
+    space_needed,
     write_config,
     write_json,
 )  # fmt: skip
@@ -84,10 +87,9 @@ def train(
             rehearse(prepare(twin_of(config), procs, device, root))
         watcher: Watcher = watch(task)
         if config.run.tensorboard and procs.first:
-            watcher = Both(watcher, Board(folder))
+            watcher = Both(watcher, Board(folder, [phase.epochs for phase in config.phase]))
         training = Training(task, folder, watcher)
-        size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
-        check_space(folder, 6 * size + 50_000_000)
+        check_space(folder, space_needed(config, training.stage.model))
         with hold(folder) if procs.first else nullcontext():
             procs.wait()  # the others need the folder to be there
             old = (folder / LAST).exists()
@@ -98,10 +100,13 @@ def train(
             if old:
                 training.resume()
                 recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
+                if procs.first:
+                    note_session(folder, device, procs.world)
             elif procs.first:
                 write_config(folder, config)
                 write_json(folder / ENVIRONMENT, {"recipe": recipe, **environment(device)})
-            return _finish(training, recipe, root, watch)
+            with use(memory=config.run.memory):
+                return _finish(training, recipe, root, watch)
 
 
 def resume_folder(folder: Path, **how: Any) -> dict[str, Any]:
@@ -196,6 +201,7 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
         "confusion": scores["confusion"],
         "class_names": list(task.source.class_names),
         "firing_rates": firing_rates(task, model),
+        "firing_rate_images": rated_images(task),
         "papers": cited(config),
     }
 

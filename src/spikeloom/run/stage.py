@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spikeloom.learning import Learner, Loss, Progress
+from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Progress
 from spikeloom.run import checkpoint
+from spikeloom.run.aside import aside
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
 from spikeloom.run.optimize import Schedule, Special, groups
@@ -19,8 +21,9 @@ from spikeloom.run.task import Task
 
 # Settings that do not change what a run comes to.
 MAY_CHANGE = {
-    "title", "data.root", "data.workers", "run.arm", "run.device", "run.threads", "run.select",
-    "run.twin", "run.checkpoint_minutes", "run.tensorboard",
+    "title", "data.download", "data.partial", "data.root", "data.verify", "data.workers",
+    "run.arm", "run.device", "run.threads", "run.select", "run.twin", "run.checkpoint_minutes",
+    "run.tensorboard",
 }  # fmt: skip
 
 
@@ -35,6 +38,7 @@ class State:
     seconds: float = 0.0
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, count
     best: float = -math.inf
+    notes: dict[str, float] = field(default_factory=dict)  # what callbacks said of this epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -46,6 +50,7 @@ class Stage:
     model: nn.Module
     learner: Learner
     loss: Loss
+    callbacks: dict[str, Callback]
     schedule: Schedule
     optimizer: torch.optim.Optimizer
     ema: AveragedModel | None
@@ -59,6 +64,19 @@ class Stage:
     def plain(self) -> nn.Module:
         """The same without what the learner added: the model that is scored and kept."""
         return self.learner.finish(self.judged())
+
+    def learn(self, batch: Batch, progress: Progress, share: float = 1.0) -> Metrics:
+        """One step of the learner on a share of the loss and of the terms of the callbacks."""
+        with ExitStack() as stack:
+            terms = [stack.enter_context(c.term(self.model)) for c in self.callbacks.values()]
+
+            def loss(logits_seq: Tensor, y: Tensor) -> Tensor:
+                found = (term() for term in terms)
+                value = self.loss(logits_seq, y)
+                value = sum((term for term in found if term is not None), start=value)
+                return self.scaler.scale(value * share)
+
+            return self.learner.step(self.model, batch, loss, progress)
 
     def lr(self, share: float) -> float:
         """The learning rate when this share of the phase is done."""
@@ -86,6 +104,7 @@ def check(phase: Phase) -> None:
     """
     for kind in ("learner", "loss", "schedule"):
         build(getattr(phase, kind), kind)
+    _callbacks(phase)
     build(phase.optimizer, "optimizer", [nn.Parameter(torch.zeros(1))])
 
 
@@ -99,16 +118,14 @@ def rehearse(task: Task) -> None:
     """
     model = copy.deepcopy(task.model)
     x, y = task.source.train.__getitems__(task.splits.train[:2].tolist())
-    devices = [task.device] if task.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with aside(task.device):
         for index, phase in enumerate(task.config.phase):
             try:
                 stage = enter(task, phase, model)
                 stage.model.train()
                 with task.autocast():
                     batch = task.batch(x, y, training=True)
-                    start = Progress(epoch=0, epochs=phase.epochs, update=0, updates=1)
-                    stage.learner.step(stage.model, batch, stage.loss, start)
+                    stage.learn(batch, Progress(0, phase.epochs, 0, 1))
                 stage.optimizer.step()  # some of its settings are only refused here
                 model = stage.plain()
             except ConfigError as error:
@@ -161,16 +178,27 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
-    return Stage(
+    stage = Stage(
         phase,
         model,
         learner,
         build(phase.loss, "loss"),
+        _callbacks(phase),
         build(phase.schedule, "schedule"),
         build(phase.optimizer, "optimizer", parameters),
         AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
         torch.amp.GradScaler(task.device.type, enabled=task.config.run.precision == "fp16"),
     )
+    for callback in stage.callbacks.values():
+        callback.apply(model)
+    return stage
+
+
+def _callbacks(phase: Phase) -> dict[str, Callback]:
+    names = [part.name for part in phase.callback]
+    if len(names) != len(set(names)):
+        raise ConfigError(f"callback holds a name twice: {', '.join(names)}")
+    return {part.name: build(part, "callback") for part in phase.callback}
 
 
 def save(path: Path, task: Task, stage: Stage, state: State) -> None:
@@ -191,6 +219,7 @@ def save(path: Path, task: Task, stage: Stage, state: State) -> None:
         "state": asdict(state),
         "optimizer": facts,
         "scaler": stage.scaler.state_dict(),
+        "callbacks": {name: callback.state() for name, callback in stage.callbacks.items()},
         "config": task.config.model_dump(mode="json"),
     }
     checkpoint.save_state(path, tensors, about)
@@ -206,6 +235,9 @@ def restore(path: Path, task: Task, stage: Stage, tensors: dict[str, Tensor], ab
     slots = checkpoint.under("optimizer", tensors)
     checkpoint.load_optimizer(stage.optimizer, slots, about["optimizer"])
     stage.scaler.load_state_dict(about["scaler"])
+    for name, callback in stage.callbacks.items():
+        callback.restore(about["callbacks"][name])
+        callback.apply(stage.model)
     if stage.ema is not None:
         checkpoint.load_weights(stage.ema, checkpoint.under("ema", tensors), path)
     own = f"random/{task.procs.rank}"
