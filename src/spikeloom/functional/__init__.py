@@ -2,6 +2,7 @@
 
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
+from spikeloom.functional.dspike import Dspike
 from spikeloom.functional.linear import linear
 from spikeloom.functional.neurons import (
     ALIFState,
@@ -9,6 +10,7 @@ from spikeloom.functional.neurons import (
     CubaState,
     CubaTrace,
     RecurrentState,
+    RecurrentTrace,
     Reset,
     Trace,
     alif,
@@ -50,12 +52,14 @@ __all__ = [
     "CubaState",
     "CubaTrace",
     "Decay",
+    "Dspike",
     "Exponential",
     "FastSigmoid",
     "Gaussian",
     "MultiGaussian",
     "Rectangle",
     "RecurrentState",
+    "RecurrentTrace",
     "Reset",
     "Sigmoid",
     "Smooth",

@@ -1,15 +1,14 @@
 """Neurons that hear the last spikes of their own layer."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 
-from spikeloom.functional import Decay, Reset, Surrogate, recurrent_lif_trace
+from spikeloom.functional import recurrent_lif_trace
 from spikeloom.kernels import door
-from spikeloom.layers.learnable import Per
-from spikeloom.layers.membrane import Membrane
+from spikeloom.layers.membrane import Leaking, Membrane
 from spikeloom.registry import register
 
 
@@ -27,6 +26,9 @@ class RecurrentLIF(Membrane):
         x_seq [T, N, C, *] -> spike_seq [T, N, C, *]
     Raises:
         ValueError: no shape, and as :class:`Membrane`.
+    Source:
+        Gerstner et al., Neuronal Dynamics (2014), sec. 1.3, with a delay of one step; see
+        :func:`spikeloom.functional.recurrent_lif`.
     Example:
         >>> RecurrentLIF((3,), tau=2.0)(torch.ones(4, 2, 3)).shape
         torch.Size([4, 2, 3])
@@ -35,27 +37,8 @@ class RecurrentLIF(Membrane):
     function = staticmethod(door("recurrent_lif"))
     function_trace = staticmethod(recurrent_lif_trace)
 
-    def __init__(
-        self,
-        shape: Sequence[int] | None = None,
-        *,
-        tau: float | None = None,
-        decay_input: bool = True,
-        decay: Decay | None = None,
-        v_threshold: float = 1.0,
-        reset: Reset = "hard",
-        v_reset: float = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
-        strict: bool = False,
-        learn: Sequence[str] = (),
-        per: Per = "layer",
-    ) -> None:
-        super().__init__(
-            shape, tau=tau, decay_input=decay_input, decay=decay, v_threshold=v_threshold,
-            reset=reset, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate,
-            strict=strict, learn=learn, per=per,
-        )  # fmt: skip
+    def __init__(self, shape: Sequence[int] | None = None, **options: Unpack[Leaking]) -> None:
+        super().__init__(shape, **options)
         if not shape:
             raise ValueError(
                 "recurrent neurons need shape=(C, *) of one sample: their weight is [C, C]"

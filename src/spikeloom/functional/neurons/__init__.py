@@ -12,6 +12,7 @@ from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
 from spikeloom.functional.neurons.recurrent import (
     RecurrentState,
+    RecurrentTrace,
     recurrent_lif,
     recurrent_lif_step,
     recurrent_lif_trace,
@@ -23,6 +24,7 @@ __all__ = [
     "CubaState",
     "CubaTrace",
     "RecurrentState",
+    "RecurrentTrace",
     "Reset",
     "Trace",
     "alif",

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from spikeloom.functional.decay import Decay, Value
+from spikeloom.functional.neurons.inputs import check_inputs, wide
 from spikeloom.functional.neurons.lif import (
     DEFAULT_DECAY,
     DEFAULT_SURROGATE,
     Reset,
-    Trace,
     lif_step,
     rest_potential,
     start,
@@ -31,6 +31,19 @@ class RecurrentState(NamedTuple):
 
     v: Tensor
     spike: Tensor
+
+
+class RecurrentTrace(NamedTuple):
+    """Everything a step leaves: spikes, potential before and after reset."""
+
+    spike_seq: Tensor
+    h_seq: Tensor
+    v_seq: Tensor
+
+    @property
+    def last(self) -> RecurrentState:
+        """The state after the last step."""
+        return RecurrentState(self.v_seq[-1], self.spike_seq[-1])
 
 
 def recurrent_lif(
@@ -67,11 +80,12 @@ def recurrent_lif(
         spike_seq [T, N, C, *], (v [N, C, *], spike [N, C, *])
 
     Returns:
-        Spikes in {0, 1} with the dtype of x_seq, and the state after the last step.
+        Spikes in {0, 1} and the state after the last step, all with the dtype of x_seq; half
+        precision is computed in float32 and rounded at the end.
 
     Raises:
-        ValueError: no time or channel axis; weight is not [C, C]; unknown reset; the state does
-            not fit x_seq[0].
+        ValueError: no time or channel axis; x_seq is not floating point; weight is not [C, C];
+            unknown reset; the state, decay or v_threshold does not fit x_seq[0].
     Source:
         Gerstner et al., Neuronal Dynamics (2014), sec. 1.3, with a delay of one step.
 
@@ -81,16 +95,16 @@ def recurrent_lif(
         >>> recurrent_lif(x_seq, weight=ring, decay=NO_DECAY)[0].squeeze().tolist()
         [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
     """
-    _check(x_seq, weight)
+    _check(x_seq, weight, decay, v_threshold)
     state = _start(x_seq, state, rest_potential(reset, v_reset))
     spikes = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         _, state = recurrent_lif_step(
             x, state, weight=weight, decay=decay, v_threshold=v_threshold, reset=reset,
             v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate, strict=strict,
         )  # fmt: skip
-        spikes.append(state.spike)
-    return sequence(spikes), state
+        spikes.append(state.spike.to(x_seq.dtype))
+    return sequence(spikes), RecurrentState(*(part.to(x_seq.dtype) for part in state))
 
 
 def recurrent_lif_trace(
@@ -105,23 +119,24 @@ def recurrent_lif_trace(
     detach_reset: bool = False,
     surrogate: Surrogate | Smooth = DEFAULT_SURROGATE,
     strict: bool = False,
-) -> Trace:
+) -> RecurrentTrace:
     """:func:`recurrent_lif` that also returns the potentials before and after every reset.
 
     Shape:
         x_seq [T, N, C, *], weight [C, C], v [N, C, *], spike [N, C, *] ->
         spike_seq, h_seq, v_seq, each [T, N, C, *]
     """
-    _check(x_seq, weight)
+    _check(x_seq, weight, decay, v_threshold)
     state = _start(x_seq, state, rest_potential(reset, v_reset))
     trace = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         h, state = recurrent_lif_step(
             x, state, weight=weight, decay=decay, v_threshold=v_threshold, reset=reset,
             v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate, strict=strict,
         )  # fmt: skip
         trace.append((state.spike, h, state.v))
-    return Trace(*(sequence(list(column)) for column in zip(*trace, strict=True)))
+    columns = (sequence(list(part)).to(x_seq.dtype) for part in zip(*trace, strict=True))
+    return RecurrentTrace(*columns)
 
 
 def recurrent_lif_step(
@@ -157,13 +172,15 @@ def heard(spike: Tensor, weight: Tensor) -> Tensor:
     Shape:
         spike [N, C, *], weight [C, C] -> [N, C, *]
     """
+    weight = weight.to(spike.dtype)
     if spike.dim() == 2:
         return linear(spike, weight)
     return linear(spike.movedim(1, -1), weight).movedim(-1, 1)
 
 
-def _check(x_seq: Tensor, weight: Tensor) -> None:
+def _check(x_seq: Tensor, weight: Tensor, decay: Decay, v_threshold: Value) -> None:
     check_sequence(x_seq, least=3)
+    check_inputs(x_seq, decay=decay, v_threshold=v_threshold)
     channels = x_seq.shape[2]
     if weight.shape != (channels, channels):
         raise ValueError(
