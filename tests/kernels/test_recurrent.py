@@ -16,7 +16,7 @@ from spikeloom.functional import Decay
 from spikeloom.functional import recurrent_lif as truth
 from spikeloom.functional.neurons.lif import after_reset, charge
 from spikeloom.kernels import door, explain, use
-from spikeloom.kernels.cpu import library, products
+from spikeloom.kernels.cpu import library
 from spikeloom.kernels.cpu.recurrence import Recurrent
 from spikeloom.kernels.cpu.recurrent import recurrent_lif as fast
 from tests.kernels.cases import DYADIC, SMOOTH, SPIKING, Draw, covering
@@ -295,16 +295,3 @@ def test_spikes_are_never_kept(memory, kept):
 
 def test_the_structure_is_as_large_as_the_library_expects():
     assert library.opened().spikeloom_recurrent_size() == ctypes.sizeof(Recurrent)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 64), (65, 63), (130, 257), (0, 5)])
-def test_bits_are_packed_turned_and_unpacked(shape):
-    x = (torch.rand(shape) < 0.3).float()
-    bits, ones = products.pack(x)
-    assert ones == x.sum()
-    assert torch.equal(products.unpack(bits, shape[1]), x)
-    if x.numel():
-        turned = products.transposed(bits, shape[1])
-        assert torch.equal(products.unpack(turned, shape[0]), x.t())
-        x[-1, -1] = 0.5
-        assert products.pack(x) is None
