@@ -4,6 +4,7 @@ Mirrors bits.hpp. Everything a structure points to is kept alive by whoever hold
 """
 
 import ctypes
+import inspect
 import math
 from ctypes import POINTER, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spikeloom.functional.decay import Decay
-from spikeloom.functional.program import Neurons, Program, Shape, Sum, Term, Window
+from spikeloom.functional.program import NEURONS, Neurons, Program, Shape, Sum, Term, Window
 from spikeloom.kernels.cpu.library import Call, Leak, Value
 
 UNIT, WIDEST = 16, 128
@@ -144,7 +145,8 @@ def _rows(program: Program, term: Term, wide: int) -> Tensor:
 
 def neuron_call(neurons: Neurons, shape: Shape, alive: list[Tensor]) -> Call:
     """The neuron of a sum; its tensors go to ``alive``."""
-    given = neurons.arguments
+    parameters = inspect.signature(NEURONS[neurons.kind]).parameters
+    given = {name: p.default for name, p in parameters.items()} | dict(neurons.arguments)
     call = Call(kind=KINDS[neurons.kind])
     call.reset = RESETS[given.get("reset", "none")]
     call.strict = int(given.get("strict", False))

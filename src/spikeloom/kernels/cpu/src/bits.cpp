@@ -147,7 +147,10 @@ template <bool VALUES>
 inline void add_all(const Op& op, const float* weights, const uint32_t* at, const float* values,
                     int64_t count, float* acc) {
   if (count == 0) return;
-  const int64_t vectors = op.block_width / LANES, parts = (vectors + 7) / 8, each = vectors / parts;
+  const int64_t vectors = op.block_width / LANES;
+  int64_t parts = (vectors + 7) / 8;
+  while (vectors % parts) ++parts;
+  const int64_t each = vectors / parts;
   for (int64_t part = 0; part < parts; ++part) {
     const char* from = (const char*)(weights + part * each * LANES);
     float* to = acc + part * each * LANES;
