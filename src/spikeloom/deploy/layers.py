@@ -6,23 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.record import Unsupported
+from spikeloom.deploy.record import NOTHING, Unsupported
 from spikeloom.functional import Decay
 from spikeloom.functional.program import NEURONS, Neurons, Shape, Term, Window
 from spikeloom.kernels import operator_of
 from spikeloom.layers import (
     LI,
     BatchNorm,
-    Dropout,
     Neuron,
-    NoNorm,
     OverTime,
     StepBatchNorm,
     ThresholdBatchNorm,
 )
-from spikeloom.layers.base import dynamics
-
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout, NoNorm)  # in evaluation
 
 
 class Flat:
@@ -114,12 +109,10 @@ def neurons_of(name: str, layer: Any) -> Neurons:
     """The neuron's function with the values it has now.
 
     Raises:
-        Unsupported: it does not follow its own function, or none that programs have.
+        Unsupported: it has a forward of its own, or a function that programs do not have.
     """
     if isinstance(layer, LI):
         return Neurons("li", {"decay": _fixed(layer.decay.now())})
-    if layer.rule is not dynamics:
-        raise Unsupported(f"{name}: its rule was replaced; pack the network outside of ruled(...)")
     kind = operator_of(layer.function)
     if kind not in NEURONS:
         raise Unsupported(f"{name}: no packed form of {type(layer).__name__} neurons")

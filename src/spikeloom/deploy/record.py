@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from spikeloom.layers import LI, Neuron, OverTime, StepBatchNorm
+from spikeloom.layers import LI, Dropout, Neuron, NoNorm, OverTime, StepBatchNorm
+from spikeloom.layers.base import dynamics
 
 WHOLE = (OverTime, Neuron, LI, StepBatchNorm)  # layers, although some are made of others
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout, NoNorm)  # in evaluation
 ADDITIONS = ("add", "__add__", "__radd__")
 
 
@@ -73,6 +75,10 @@ class Recorder(TorchFunctionMode):
         """Note every layer of the model; what holds layers only passes values on."""
         with ExitStack() as hooks:
             for name, layer in leaves(model):
+                if isinstance(layer, Neuron) and layer.rule is not dynamics:
+                    raise Unsupported(
+                        f"{name}: its rule was replaced; pack the network outside of ruled(...)"
+                    )
                 before = layer.register_forward_pre_hook(self._enter)
                 after = layer.register_forward_hook(self._leave(name))
                 hooks.callback(before.remove)
@@ -91,8 +97,8 @@ class Recorder(TorchFunctionMode):
         return hook
 
     def _note(self, name: str, layer: nn.Module | None, inputs: tuple[Any, ...], out: Any) -> None:
-        if any(out is value for value in inputs):
-            return  # the identity
+        if type(layer) in NOTHING and any(out is value for value in inputs):
+            return
         numbers = [self.number(value) for value in inputs if isinstance(value, Tensor)]
         found = tuple(number for number in numbers if number is not None)
         if not isinstance(out, Tensor) or len(found) != len(inputs):
