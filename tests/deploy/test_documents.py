@@ -4,10 +4,7 @@ import doctest
 import re
 from pathlib import Path
 
-import torch
-
-import spikeloom.deploy.infer
-from spikeloom.deploy import infer
+from spikeloom.deploy import packed
 
 PAGE = Path(__file__).parents[2] / "docs" / "inference.md"
 
@@ -19,11 +16,6 @@ def test_the_page_runs(capsys):
 
 
 def test_the_docstring_runs():
-    found = doctest.DocTestFinder().find(
-        infer, globs={**vars(spikeloom.deploy.infer), "torch": torch}
-    )
-    runner = doctest.DocTestRunner()
-    for test in found:
-        runner.run(test)
-    assert runner.summarize().attempted > 0
-    assert runner.summarize().failed == 0
+    results = doctest.testmod(packed)
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.deploy.fold import Folder
 from spikeloom.deploy.plan import table
-from spikeloom.deploy.record import Unsupported, record
+from spikeloom.deploy.record import record
 from spikeloom.functional.program import Node, Program, Sum, Term, activations, bits_set
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
@@ -103,6 +103,3 @@ def _planned(node: Node, program: Program, densities: list[float], break_even: f
         return replace(term, density=density, dense=dense)
 
     return replace(node, terms=tuple(map(choose, node.terms)))
-
-
-__all__ = ["Packed", "Unsupported", "infer"]
