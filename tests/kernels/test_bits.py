@@ -61,8 +61,18 @@ def first(channels, in_shape, neurons=LIF):
 
 
 def check(program, T, N, constant=False):
+    """With sums that grow pixel by pixel, and in tiles."""
     x_seq = inputs(T, N, program.in_shape, constant)
-    assert torch.equal(Runner(program)(x_seq), run_program(program, x_seq))
+    want = run_program(program, x_seq)
+    for density in (0.0, 1.0):
+        nodes = [of_density(node, density) for node in program.nodes]
+        assert torch.equal(Runner(replace(program, nodes=tuple(nodes)))(x_seq), want)
+
+
+def of_density(node, density):
+    if not isinstance(node, Sum):
+        return node
+    return replace(node, terms=tuple(replace(term, density=density) for term in node.terms))
 
 
 def rate(program, x_seq):
@@ -262,12 +272,14 @@ def test_a_spike_differs_only_within_rounding_of_the_threshold(dense, variant):
 def test_threads_give_the_same_spikes(threads):
     program = float_program(rows=128)
     x_seq = inputs(4, 16, (3, 8, 8))
-    found = []
-    for count in (1, 2, 3):
-        threads(count)
-        found.append(Runner(program)(x_seq))
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    for density in (0.0, 1.0):
+        nodes = tuple(of_density(node, density) for node in program.nodes)
+        found = []
+        for count in (1, 2, 3):
+            threads(count)
+            found.append(Runner(replace(program, nodes=nodes))(x_seq))
+        assert torch.equal(found[0], found[1])
+        assert torch.equal(found[0], found[2])
 
 
 @needs_library

@@ -12,7 +12,7 @@ from spikeloom.functional.program import Node, Program, Sum, Term, activations, 
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
 
-BREAK_EVEN = 0.4  # bits set for each value, from which on products of all values are faster
+BREAK_EVEN = 0.5  # bits set for each value, from which on products of all values are faster
 
 
 class Packed(nn.Module):

@@ -17,11 +17,13 @@ from spikeloom.functional.decay import Decay
 from spikeloom.functional.program import NEURONS, Neurons, Program, Shape, Sum, Term, Window
 from spikeloom.kernels.cpu.library import Call, Leak, Value
 
-UNIT, WIDEST = 16, 128
+UNIT, WIDEST, TILE = 16, 128, 32
 SUM, COUNT, ANY, UNPACK = range(4)
 BITS, REALS = range(2)
 KINDS = {"lif": 0, "cuba_lif": 1, "alif": 2, "li": 3}
 RESETS = {"hard": 0, "soft": 1, "none": 2}
+CROWDED = 0.27  # bits set for each value, from which on sums grow in tiles
+CACHED = 16384  # bytes of a tile's sums
 FEW_ROWS = 1024  # real values of a window up to which a sum over them is done here
 
 
@@ -64,7 +66,7 @@ class Op(ctypes.Structure):
         *_fields(c_int64, "rows block_width blocks"),
         ("neuron", POINTER(Call)),
         ("out", c_void_p),
-        *_fields(c_int64, "step image row column tasks pixels"),
+        *_fields(c_int64, "step image row column tasks pixels tile"),
     )
 
 
@@ -173,6 +175,14 @@ def _value(value: float | Tensor, shape: Shape, alive: list[Tensor]) -> Value:
     value = value.detach().float().contiguous()
     alive.append(value)
     return Value(value.data_ptr(), 1, value.numel(), 0, 0.0)
+
+
+def tile(packed: PackedSum, node: Sum, steps: int, program: Program) -> int:
+    """Pixels whose sums grow together; 0 where few bits are set: each tap would bring too few."""
+    found = [t.density for t in node.terms if program.levels[t.source] and gathered(program, t)]
+    if max(found, default=0.0) < CROWDED or node.shape[1] * node.shape[2] == 1:
+        return 0
+    return max(1, min(TILE, CACHED // (4 * steps * packed.block.width)))
 
 
 def costs(program: Program, node: Sum, packed: PackedSum) -> float:

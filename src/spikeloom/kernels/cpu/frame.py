@@ -122,6 +122,7 @@ class Frame:
         op.constant = int(still)
         op.weights, op.bias = packed.weights.data_ptr(), packed.bias.data_ptr()
         op.rows, op.block_width, op.blocks = packed.rows, packed.block.width, packed.block.count
+        op.tile = bits.tile(packed, node, steps, self.program)
         if packed.neuron is not None:
             op.neuron = ctypes.pointer(packed.neuron)
         self._add(op, array, bits.costs(self.program, node, packed))

@@ -169,7 +169,7 @@ inline void add_all(const Op& op, const float* weights, const uint32_t* at, cons
 
 // Working memory of a thread for one sum.
 struct Desk {
-  float *rows, *acc, *x, *v, *w, *values = nullptr;
+  float *rows, *acc, *x, *v, *w, *values, *tile;
   uint32_t* list;
 
   bool open(const Op& op) {
@@ -182,14 +182,16 @@ struct Desk {
       else reals = taps * s.channels > reals ? taps * s.channels : reals;
     }
     if (reals + SIDE > longest) longest = reals + SIDE;
-    float* next = scratch((CELL_ROWS + 4) * WIDEST + longest + reals + SIDE);
+    const int64_t grown = op.tile * op.steps * op.block_width;
+    float* next = scratch((CELL_ROWS + 4) * WIDEST + grown + longest + reals + SIDE);
     if (!next) return false;
     rows = next;
     acc = rows + CELL_ROWS * WIDEST;
     x = acc + WIDEST;
     v = x + WIDEST;
     w = v + WIDEST;
-    list = (uint32_t*)(w + WIDEST);
+    tile = w + WIDEST;
+    list = (uint32_t*)(tile + grown);
     values = (float*)list + longest;
     return true;
   }
@@ -200,15 +202,31 @@ struct Place {
   int64_t n, y, x, channel, left;
 };
 
+inline int64_t most_planes(const Op& op) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < op.count; ++i) {
+    const Source& s = op.sources[i];
+    if (s.weighted && s.kind == BITS && s.planes > most) most = s.planes;
+  }
+  return most;
+}
+
+inline void weigh_reals(const Op& op, const float* weights, const Place& p, int64_t t, Desk& d) {
+  const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
+  for (int64_t i = 0; i < op.count; ++i) {
+    const Source& s = op.sources[i];
+    if (!s.weighted || s.kind != REALS) continue;
+    const int64_t place = t * s.step + p.n * s.image;
+    const int64_t count = list_reals(s, place, p.y, p.x, stride, d.list, d.values);
+    add_all<true>(op, weights, d.list, d.values, count, d.acc);
+  }
+}
+
 // acc = the weighted sums at one step. Planes come from the highest: their sum doubles each time.
 inline void weigh(const Op& op, const float* weights, const Place& p, int64_t t, Desk& d) {
   const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
-  int64_t planes = 0;
+  const int64_t planes = most_planes(op);
   for (int64_t i = 0; i < op.block_width; i += LANES) put(d.acc + i, vf{});
-  for (int64_t i = 0; i < op.count; ++i) {
-    const Source& s = op.sources[i];
-    if (s.weighted && s.kind == BITS && s.planes > planes) planes = s.planes;
-  }
   for (int64_t plane = planes - 1; plane >= 0; --plane) {
     uint32_t* end = d.list;
     for (int64_t i = 0; i < op.count; ++i) {
@@ -220,13 +238,55 @@ inline void weigh(const Op& op, const float* weights, const Place& p, int64_t t,
       for (int64_t i = 0; i < op.block_width; i += LANES) put(d.acc + i, 2.0f * get(d.acc + i));
     add_all<false>(op, weights, d.list, nullptr, end - d.list, d.acc);
   }
-  for (int64_t i = 0; i < op.count; ++i) {
-    const Source& s = op.sources[i];
-    if (!s.weighted || s.kind != REALS) continue;
-    const int64_t place = t * s.step + p.n * s.image;
-    const int64_t count = list_reals(s, place, p.y, p.x, stride, d.list, d.values);
-    add_all<true>(op, weights, d.list, d.values, count, d.acc);
+  weigh_reals(op, weights, p, t, d);
+}
+
+// Adds one source's bits to the sums of a tile, at all steps. The rows of a tap's 64 channels stay in
+// L1 while all pixels of the tile take theirs: worth it where many bits are set.
+inline void weigh_tap(const Op& op, const Source& s, const float* weights, const unit* plane,
+                      int64_t ky, int64_t kx, const Place* places, int64_t count, Desk& d) {
+  const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
+  const int64_t n = units(s.channels), tap = ky * s.window.kernel_x + kx;
+  for (int64_t g = 0; g < n; g += 4) {
+    const uint32_t row = (uint32_t)(s.first_row + (tap * n + g) * UNIT) * stride;
+    for (int64_t i = 0; i < count; ++i) {
+      const Place& p = places[i];
+      const int64_t y = p.y * s.window.stride_y - s.window.pad_y + ky * s.window.dilation_y;
+      const int64_t x = p.x * s.window.stride_x - s.window.pad_x + kx * s.window.dilation_x;
+      if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
+      const unit* from = plane + p.n * s.image + y * s.row + x * s.column + g;
+      float* acc = d.tile + i * op.steps * op.block_width;
+      for (int64_t t = 0; t < op.steps; ++t, from += s.step, acc += op.block_width) {
+        const uint32_t* end = append(from, least(4, n - g), row, stride, d.list);
+        add_all<false>(op, weights, d.list, nullptr, end - d.list, acc);
+      }
+    }
   }
+}
+
+// The weighted sums of a tile at all steps; as weigh().
+inline void weigh_tile(const Op& op, const float* weights, const Place* places, int64_t count,
+                       Desk& d) {
+  const int64_t planes = most_planes(op), floats = count * op.steps * op.block_width;
+  for (int64_t i = 0; i < floats; i += LANES) put(d.tile + i, vf{});
+  for (int64_t plane = planes - 1; plane >= 0; --plane) {
+    if (plane != planes - 1)
+      for (int64_t i = 0; i < floats; i += LANES) put(d.tile + i, 2.0f * get(d.tile + i));
+    for (int64_t k = 0; k < op.count; ++k) {
+      const Source& s = op.sources[k];
+      if (!s.weighted || s.kind != BITS || s.planes <= plane) continue;
+      const unit* from = (const unit*)s.data + plane * s.plane;
+      for (int64_t ky = 0; ky < s.window.kernel_y; ++ky)
+        for (int64_t kx = 0; kx < s.window.kernel_x; ++kx)
+          weigh_tap(op, s, weights, from, ky, kx, places, count, d);
+    }
+  }
+  float* one = d.acc;
+  for (int64_t i = 0; i < count * op.steps; ++i) {
+    d.acc = d.tile + i * op.block_width;
+    weigh_reals(op, weights, places[i / op.steps], i % op.steps, d);
+  }
+  d.acc = one;
 }
 
 // One vector of bits as numbers: `scale` where set.
@@ -313,41 +373,50 @@ inline Place place_of(const Op& op, int64_t pixel, int64_t block) {
           least(op.block_width, op.channels - channel)};
 }
 
+// Calls f(place, t) for every pixel and step, with x = all that is summed up there.
+template <class F>
+INLINE void each_sum(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d, F&& f) {
+  const float* weights = op.weights + block * op.rows * op.block_width;
+  float* one = d.acc;
+  Place places[TILE];
+  for (int64_t pixel = from; pixel < to;) {
+    const int64_t count = op.tile ? least(op.tile, to - pixel) : 1;
+    for (int64_t i = 0; i < count; ++i) places[i] = place_of(op, pixel + i, block);
+    if (op.tile) weigh_tile(op, weights, places, count, d);
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t t = 0; t < op.steps; ++t) {
+        if (op.tile) d.acc = d.tile + (i * op.steps + t) * op.block_width;
+        else if (t == 0 || !op.constant) weigh(op, weights, places[i], t, d);
+        if (t == 0 || !op.constant) add_up(op, places[i], t, d);
+        f(places[i], t);
+      }
+    d.acc = one;
+    pixel += count;
+  }
+}
+
 template <int K, bool EACH>
 void sum_pixels(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d) {
-  const float* weights = op.weights + block * op.rows * op.block_width;
   const Place first = place_of(op, from, block);
   // Values per neuron lie as the pixels do; those per channel start again with each of them.
   const int64_t neuron = (first.y * op.width + first.x) * op.channels + first.channel;
   Rows rows{d.rows, WIDEST};
   const Cell<K, EACH> cell(*op.neuron, neuron, op.block_width, rows);
-  for (int64_t pixel = from; pixel < to; ++pixel) {
-    const Place p = place_of(op, pixel, block);
-    for (int64_t i = 0; i < op.block_width; i += LANES) {
-      put(d.v + i, all(cell.rest));
-      put(d.w + i, vf{});
-    }
-    for (int64_t t = 0; t < op.steps; ++t) {
-      if (t == 0 || !op.constant) {
-        weigh(op, weights, p, t, d);
-        add_up(op, p, t, d);
+  each_sum(op, block, from, to, d, [&](const Place& p, int64_t t) __attribute__((always_inline)) {
+    if (t == 0)
+      for (int64_t i = 0; i < op.block_width; i += LANES) {
+        put(d.v + i, all(cell.rest));
+        put(d.w + i, vf{});
       }
-      fire(op, cell, p, t, d);
-    }
-  }
+    fire(op, cell, p, t, d);
+  });
 }
 
 template <>
 void sum_pixels<BARE, false>(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d) {
-  const float* weights = op.weights + block * op.rows * op.block_width;
-  for (int64_t pixel = from; pixel < to; ++pixel) {
-    const Place p = place_of(op, pixel, block);
-    for (int64_t t = 0; t < op.steps; ++t) {
-      weigh(op, weights, p, t, d);
-      add_up(op, p, t, d);
-      put_reals(op, p, t, d);
-    }
-  }
+  each_sum(op, block, from, to, d, [&](const Place& p, int64_t t) __attribute__((always_inline)) {
+    put_reals(op, p, t, d);
+  });
 }
 
 inline int64_t most_values(const Call& c) {

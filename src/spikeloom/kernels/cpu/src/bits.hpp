@@ -11,6 +11,7 @@
 
 constexpr int64_t UNIT = 16;    // channels
 constexpr int64_t WIDEST = 128; // channels of a block of weights
+constexpr int64_t TILE = 32;    // pixels of a tile at most
 
 enum OpKind : int32_t { SUM, COUNT, ANY, UNPACK };
 enum SourceKind : int32_t { BITS, REALS };
@@ -43,6 +44,7 @@ struct Op {
   void* out;                    // bits, or floats at these strides with channels side by side
   int64_t step, image, row, column;
   int64_t tasks, pixels;        // pieces of work, and output pixels in each
+  int64_t tile;                 // pixels whose sums grow together, tap by tap; 0: one after the other
 };
 
 // Does one piece of an op's work; false if there is no memory.
