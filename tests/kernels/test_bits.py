@@ -1,5 +1,6 @@
 """Programs on bits equal the readable truth: every op, odd sizes, every instruction set."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -301,6 +302,37 @@ def test_an_output_is_not_overwritten_by_the_next_call():
     kept = before.clone()
     runner(-x_seq)
     assert torch.equal(before, kept)
+
+
+@needs_library
+@pytest.mark.parametrize("dense", [False, True])
+def test_threads_may_call_at_once(dense):
+    program = float_program()
+    term = replace(program.nodes[1].terms[0], dense=dense)
+    runner = Runner(
+        replace(program, nodes=(program.nodes[0], replace(program.nodes[1], terms=(term,))))
+    )
+    given = [inputs(4, 3, (3, 8, 8)) * factor for factor in (1.0, -1.0, 0.5, 2.0)]
+    want = [runner(x_seq) for x_seq in given]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            assert all(map(torch.equal, pool.map(runner, given), want))
+
+
+@needs_library
+def test_inference_mode_and_autocast_change_nothing():
+    reals = Sum("reals", (16, 8, 8), (Term(0, dyadic(16, 3, 3, 3), SAME),), dyadic(16))
+    pooled = Other("pool", (16, 4, 4), 1, torch.nn.MaxPool2d(2))
+    fired = Sum("fired", (16, 4, 4), (Term(2),), torch.zeros(16), LIF)
+    weight = torch.randn(8, 16, 3, 3)
+    last = Sum("last", (8, 4, 4), (Term(3, weight, SAME, dense=True),), torch.zeros(8))
+    runner = Runner(Program((3, 8, 8), (reals, pooled, fired, last), flat=False))
+    x_seq = inputs(2, 2, (3, 8, 8))
+    with torch.inference_mode():
+        want = runner(x_seq).clone()
+    assert torch.equal(runner(x_seq), want)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(runner(x_seq), want)
 
 
 def test_without_the_library_the_truth_runs(monkeypatch):

@@ -12,7 +12,7 @@ from spikeloom.functional.program import Node, Program, Sum, Term, activations, 
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
 
-BREAK_EVEN = 0.5  # bits set for each value, from which on products of all values are faster
+BREAK_EVEN = 0.6  # bits set for each value, from which on products of all values are faster
 
 
 class Packed(nn.Module):
@@ -58,7 +58,7 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
         A module: x_seq [T, N, *] -> logits_seq [T, N, K].
     Raises:
         Unsupported: a layer cannot be packed; says which and why.
-        ValueError: no time axis, or an empty sample.
+        ValueError: no time axis, an empty sample, or one on another device than the CPU.
     Example:
         >>> from spikeloom.layers import LIF, OverTime
         >>> model = nn.Sequential(OverTime(nn.Linear(9, 8)), LIF(), OverTime(nn.Linear(8, 3)))
@@ -69,6 +69,10 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
     check_sequence(sample)
     if sample.numel() == 0:
         raise ValueError(f"the sample must hold something, got the shape {tuple(sample.shape)}")
+    if sample.device.type != "cpu":
+        raise ValueError(
+            f"packed networks run on the CPU; move the model there from {sample.device}"
+        )
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -45,18 +45,24 @@ class Runner:
         """
         check_input(self.program, x_seq)
         if x_seq.device.type != "cpu":
-            raise ValueError(f"a packed network runs on the CPU, the input is on {x_seq.device}")
+            raise ValueError(
+                f"a packed network runs on the CPU, the input is on {x_seq.device}; move it"
+            )
         if not _on_bits():
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
                 return run_program(self.program, x_seq)
         T, N = x_seq.shape[:2]
         key = (T, N, T > 1 and x_seq.stride(0) == 0)
         free = self._free(key)
         with torch.no_grad():
-            frame = free.pop() if free else Frame(self.program, self._pack(), *key)
+            frame = free.pop() if free else self._frame(key)
             out = frame.run(x_seq).clone(memory_format=torch.contiguous_format)
         free.append(frame)
         return out.flatten(2) if self.program.flat else out
+
+    def _frame(self, key: Key) -> Frame:
+        with torch.inference_mode(False):  # it serves later calls of either mode
+            return Frame(self.program, self._pack(), *key)
 
     def _free(self, key: Key) -> list[Frame]:
         free = self._frames.get(key)

@@ -134,7 +134,8 @@ class Frame:
         self._close()
 
         def apply() -> None:
-            place.dense().copy_(node.layer(dense()))
+            with torch.autocast("cpu", enabled=False):
+                place.dense().copy_(node.layer(dense()))
 
         self.runs.append(apply)
         return place
@@ -153,7 +154,8 @@ class Frame:
         product = dense_product(term, self.program.shapes[term.source])
 
         def multiply() -> None:
-            y = self.products[key] = product(dense())
+            with torch.autocast("cpu", enabled=False):  # what comes out is read as float32
+                y = self.products[key] = product(dense())
             _, C, H, W = y.shape
             target.data, target.row, target.column = y.data_ptr(), W * C, C
             target.image, target.step = H * W * C, 0 if still else self.N * H * W * C
