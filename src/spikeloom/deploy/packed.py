@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.deploy.fold import Folder
 from spikeloom.deploy.plan import table
-from spikeloom.deploy.record import record
+from spikeloom.deploy.record import Step, Unsupported, record
 from spikeloom.functional.program import Node, Program, Sum, Term, activations, bits_set
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
@@ -57,8 +57,8 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
     Returns:
         A module: x_seq [T, N, *] -> logits_seq [T, N, K].
     Raises:
-        Unsupported: a layer cannot be packed; says which and why.
-        ValueError: no time axis, an empty sample, or one on another device than the CPU.
+        Unsupported: a layer cannot be packed, says which and why; the sample is not on the CPU.
+        ValueError: no time axis, or an empty sample.
     Example:
         >>> from spikeloom.layers import LIF, OverTime
         >>> model = nn.Sequential(OverTime(nn.Linear(9, 8)), LIF(), OverTime(nn.Linear(8, 3)))
@@ -70,18 +70,23 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
     if sample.numel() == 0:
         raise ValueError(f"the sample must hold something, got the shape {tuple(sample.shape)}")
     if sample.device.type != "cpu":
-        raise ValueError(
+        raise Unsupported(
             f"packed networks run on the CPU; move the model there from {sample.device}"
         )
+    steps, out = _recorded(model, sample)
+    program = Folder(tuple(sample.shape[2:]), steps, out).program()
+    return Packed(planned(program, sample, break_even))
+
+
+def _recorded(model: nn.Module, sample: Tensor) -> tuple[list[Step], int]:
+    """:func:`record` in evaluation mode; every module is then in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        steps, out = record(model, sample)
+        return record(model, sample)
     finally:
         for module, training in modes.items():
             module.training = training
-    program = Folder(tuple(sample.shape[2:]), steps, out).program()
-    return Packed(planned(program, sample, break_even))
 
 
 def planned(program: Program, sample: Tensor, break_even: float) -> Program:
