@@ -28,6 +28,10 @@ class Own(LIF):
         return super().forward(2 * x_seq)
 
 
+class Masked(nn.Conv2d):
+    """A convolution that is not quite one."""
+
+
 class Scaling(nn.Module):
     """Something between the layers that is no addition."""
 
@@ -46,6 +50,7 @@ CASES = {
     "1: Own has a forward of its own": lambda: network(Own()),
     "1: no packed form of Tanh": lambda: network(OverTime(nn.Tanh())),
     "1: no packed form of MaxPool3d": lambda: network(OverTime(nn.MaxPool3d(1))),
+    "1: no packed form of Masked": lambda: network(OverTime(Masked(8, 4, 3))),
     "1: maps 4 values": lambda: network(OverTime(nn.Linear(4, 2))),
     "0: pads by": lambda: nn.Sequential(OverTime(nn.Conv2d(4, 8, 3, padding="same"))),
     "the model calls .*mul.* after conv": Scaling,

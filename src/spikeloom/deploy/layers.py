@@ -36,7 +36,7 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
     if type(inner) is nn.Flatten and (inner.start_dim, inner.end_dim) == (1, -1):
         return Flat()
     plain = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-    if type(inner) in plain and inner is not layer:
+    if isinstance(inner, plain) and inner is not layer and _ours(inner):
         return inner
     if type(inner) in (BatchNorm, ThresholdBatchNorm, LI) or isinstance(inner, Neuron):
         return inner
@@ -45,6 +45,11 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
             f"{name}: BNTT has other weights at every step, which do not fold into one"
         )
     raise Unsupported(f"{name}: no packed form of {type(inner).__name__}")
+
+
+def _ours(layer: nn.Module) -> bool:
+    """Whether a layer computes what its torch class does: it is that, or this package refines it."""
+    return type(layer).__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
 
 
 def kernel(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from spikeloom.functional.program import Program, Sum, check_input, run_program
 from spikeloom.kernels.cpu import library
-from spikeloom.kernels.cpu.bits import SIZES, PackedSum
 from spikeloom.kernels.cpu.frame import Frame
+from spikeloom.kernels.cpu.sums import SIZES, PackedSum
 from spikeloom.kernels.door import CannotServeError
 from spikeloom.kernels.setting import current
 
@@ -103,8 +103,8 @@ def _check_sizes() -> None:
     if library.OPENED is None:
         return
     for which, kind in enumerate(SIZES):
-        if library.OPENED.spikeloom_bits_size(which) != ctypes.sizeof(kind):
-            raise ImportError(f"{kind.__name__} differs between bits.py and bits.hpp")
+        if library.OPENED.spikeloom_program_size(which) != ctypes.sizeof(kind):
+            raise ImportError(f"{kind.__name__} differs between sums.py and sums.hpp")
 
 
 _check_sizes()

@@ -24,8 +24,8 @@ from spikeloom.functional.program import (
     Window,
     weighted,
 )
-from spikeloom.kernels.cpu import bits, library
-from spikeloom.kernels.cpu.bits import Op, PackedSum, Source, gathered, units, window
+from spikeloom.kernels.cpu import library, sums
+from spikeloom.kernels.cpu.sums import Op, PackedSum, Source, gathered, units, window
 
 ALONE = 200e3  # nanoseconds of work below which threads cost more than they give
 PIECE = 10e3  # nanoseconds of work handed out at once
@@ -97,7 +97,7 @@ class Frame:
         levels = self.program.levels[index + 1]
         assert levels is not None
         place = self._bits(node.shape, levels.bit_length())
-        op = self._op(node.shape, bits.COUNT if isinstance(node, Count) else bits.ANY, place)
+        op = self._op(node.shape, sums.COUNT if isinstance(node, Count) else sums.ANY, place)
         array = (Source * len(sources))()
         for target, source in zip(array, sources, strict=True):
             self._point(target, source, node.window)
@@ -118,14 +118,14 @@ class Frame:
         spikes = node.neurons is not None and node.neurons.kind != "li"
         steps = 1 if still and node.neurons is None else self.T
         place = self._bits(node.shape, 1) if spikes else self._reals(node.shape, steps)
-        op = self._op(node.shape, bits.SUM, place)
+        op = self._op(node.shape, sums.SUM, place)
         op.constant = int(still)
         op.weights, op.bias = packed.weights.data_ptr(), packed.bias.data_ptr()
         op.rows, op.block_width, op.blocks = packed.rows, packed.block.width, packed.block.count
-        op.tile = bits.tile(packed, node, steps, self.program)
+        op.tile = sums.tile(packed, node, steps, self.program)
         if packed.neuron is not None:
             op.neuron = ctypes.pointer(packed.neuron)
-        self._add(op, array, bits.costs(self.program, node, packed))
+        self._add(op, array, sums.costs(self.program, node, packed))
         return place
 
     def _lay_other(self, node: Other) -> Place:
@@ -146,7 +146,7 @@ class Frame:
         self._close()
         still, key = self._still(term.source), len(self.runs)
         target.kind, target.channel, target.scale, target.window = (
-            bits.REALS,
+            sums.REALS,
             1,
             1.0,
             window(Window()),
@@ -173,7 +173,7 @@ class Frame:
         real = self._reals(shape, self.T)
         array = (Source * 1)()
         self._point(array[0], index, Window())
-        self._add(self._op(shape, bits.UNPACK, real), array, 4.0 * place.planes * units(shape[0]))
+        self._add(self._op(shape, sums.UNPACK, real), array, 4.0 * place.planes * units(shape[0]))
         return real.dense
 
     def _point(self, target: Source, index: int, seen: Window) -> None:
@@ -182,7 +182,7 @@ class Frame:
         place = self.places[index]
         target.channels, target.height, target.width = C, H, W
         target.window, target.scale = window(seen), self.program.scales[index]
-        target.kind = bits.BITS if place.planes else bits.REALS
+        target.kind = sums.BITS if place.planes else sums.REALS
         if place.data is None:
             self.input_sources.append(target)
             return
@@ -217,7 +217,7 @@ class Frame:
             return
         ops = (Op * len(self._ops))(*self._ops)
         count, alone = len(self._ops), self._cost < ALONE
-        run = library.opened().spikeloom_bits_run
+        run = library.opened().spikeloom_program_run
 
         def call() -> None:
             if run(ops, count, 1 if alone else torch.get_num_threads()) != 0:

@@ -2,7 +2,7 @@
 //
 // A sum is a gather: the rows of weights that belong to set bits are listed for one output pixel and
 // added up in registers; bias, shortcuts and the neuron follow while the sums are in L1.
-#include "bits.hpp"
+#include "sums.hpp"
 #include "cell.hpp"
 #include "lanes.hpp"
 #include "threads.hpp"
@@ -538,6 +538,6 @@ bool piece(const Op& op, int64_t index) {
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
 #define JOINED(a, b) a##b
-#define VARIANT(name) JOINED(bits_, name)
-extern const BitsVariant VARIANT(ISA);
-const BitsVariant VARIANT(ISA) = {TEXT(ISA), piece};
+#define VARIANT(name) JOINED(sums_, name)
+extern const SumsVariant VARIANT(ISA);
+const SumsVariant VARIANT(ISA) = {TEXT(ISA), piece};

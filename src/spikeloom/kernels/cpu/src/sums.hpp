@@ -1,4 +1,4 @@
-// What a program on bits hands over. Python's mirror of these structures is bits.py.
+// What a program on bits hands over. Python's mirror of these structures is sums.py.
 //
 // An activation lies as bits in units of 16 channels, channel c in bit c % 16 of unit c / 16:
 // plane[image][y][x][unit], image = t * batch + n. Its value is the sum of 2^p times plane p.
@@ -50,7 +50,7 @@ struct Op {
 // Does one piece of an op's work; false if there is no memory.
 using Piece = bool (*)(const Op&, int64_t index);
 
-struct BitsVariant {
+struct SumsVariant {
   const char* name;
   Piece piece;
 };

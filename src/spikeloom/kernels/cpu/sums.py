@@ -1,6 +1,6 @@
 """What the kernels on bits are told: structures, packed weights, values of neurons.
 
-Mirrors bits.hpp. Everything a structure points to is kept alive by whoever holds ``alive``.
+Mirrors sums.hpp. Everything a structure points to is kept alive by whoever holds ``alive``.
 """
 
 import ctypes

@@ -5,7 +5,7 @@
 #include <new>
 #include <thread>
 
-#include "bits.hpp"
+#include "sums.hpp"
 #include "threads.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -14,9 +14,9 @@
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 EXPORT const char* spikeloom_variant(const char* name);
-extern const BitsVariant bits_baseline;
+extern const SumsVariant sums_baseline;
 #ifdef SPIKELOOM_X86
-extern const BitsVariant bits_avx2, bits_avx512;
+extern const SumsVariant sums_avx2, sums_avx512;
 #endif
 
 namespace {
@@ -24,11 +24,11 @@ namespace {
 Piece current() {
 #ifdef SPIKELOOM_X86
   const char* name = spikeloom_variant(nullptr);
-  const BitsVariant* wide[] = {&bits_avx512, &bits_avx2};
-  for (const BitsVariant* variant : wide)
+  const SumsVariant* wide[] = {&sums_avx512, &sums_avx2};
+  for (const SumsVariant* variant : wide)
     if (!std::strcmp(variant->name, name)) return variant->piece;
 #endif
-  return bits_baseline.piece;
+  return sums_baseline.piece;
 }
 
 struct Progress {
@@ -69,7 +69,7 @@ void walk(void* data, int64_t) {
 }  // namespace
 
 // 0, or 1 if memory ran out.
-EXPORT int spikeloom_bits_run(const Op* ops, int64_t count, int threads) {
+EXPORT int spikeloom_program_run(const Op* ops, int64_t count, int threads) {
   std::unique_ptr<Progress[]> progress(new (std::nothrow) Progress[count]);
   if (!progress) return 1;
   Walk w{ops, count, current(), progress.get()};
@@ -77,6 +77,6 @@ EXPORT int spikeloom_bits_run(const Op* ops, int64_t count, int threads) {
   return w.failed ? 1 : 0;
 }
 
-EXPORT int64_t spikeloom_bits_size(int which) {
+EXPORT int64_t spikeloom_program_size(int which) {
   return which == 0 ? sizeof(Op) : which == 1 ? sizeof(Source) : sizeof(Window);
 }
