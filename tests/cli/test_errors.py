@@ -35,6 +35,22 @@ def test_unknown_recipe_suggests_the_nearest(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "..", ".hidden", "-q", "", "a\nb", "\x1b[31m", "\x7f", "🦀", "a\\b", "x. ", "a" * 101],
+)
+def test_name_that_is_no_folder_name_is_refused(name: str, tmp_path: Path) -> None:
+    said = refused("run", "digits_vgg", *TINY, "--out", tmp_path / "out", f"--name={name}")
+    assert "cannot name a folder: use up to 100 letters, digits" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_name_in_any_script_is_taken(tmp_path: Path) -> None:
+    for name in ("größe 2.5", "実験-1", "𠮷_x=3,y+1"):
+        said = call("run", "digits_vgg", *TINY, "--out", tmp_path, "--quiet", "--name", name).stdout
+        assert str(tmp_path / name / "seed0") in said
+
+
 @pytest.mark.parametrize("verb", ["resume", "eval", "report", "cite", "compare"])
 def test_folder_without_a_run_is_refused(verb: str, tmp_path: Path) -> None:
     assert "config.toml" in refused(verb, tmp_path)

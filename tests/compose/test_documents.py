@@ -35,7 +35,7 @@ def test_everything_the_architecture_page_adds_trains(
     shelves = {kind: dict(shelf) for kind, shelf in registry._entries.items()}
     monkeypatch.setattr(registry, "_entries", shelves)
     added = snippets("docs/architecture.md")
-    assert len(added) == 4
+    assert len(added) == 5
     for snippet in added:
         assert len(snippet.splitlines()) < 30
         exec(compile(snippet, "architecture.md", "exec"), {})
@@ -43,6 +43,7 @@ def test_everything_the_architecture_page_adds_trains(
         model__neuron={"name": "noisy_lif", "sigma": 0.05},
         phase__0__loss="last_step_mse",
         phase__0__learner="sign_bptt",
+        phase__0__callback=["small_weights"],
         data={"name": "stripes", "batch": 32, "val": 100},
         model__width=0.2,
         phase__0__epochs=4,

@@ -9,6 +9,7 @@ import spikeloom.learning
 import spikeloom.losses  # noqa: F401 they register
 from spikeloom.learning import Batch, Progress, Unsupported
 from spikeloom.registry import entries, find
+from tests.learning.headed import HeadedLearner
 from tests.small import CLASSES, IMAGE, STEPS, small
 
 # A small member of every family, and what it is built with.
@@ -18,9 +19,9 @@ FAMILIES = {
     "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
 }
 START = Progress(epoch=0, epochs=1, update=0, updates=1)
-LEARNERS, NEURONS, LOSSES = (
-    [entry.name for entry in entries(kind)] for kind in ("learner", "neuron", "loss")
-)
+NEURONS, LOSSES = ([entry.name for entry in entries(kind)] for kind in ("neuron", "loss"))
+# The second one adds modules in prepare, which the others will too.
+LEARNERS = {entry.name: entry.build for entry in entries("learner")} | {"headed": HeadedLearner}
 
 
 def family(build):
@@ -40,7 +41,7 @@ def test_every_family_of_models_is_in_the_grid():
 def test_one_step_leaves_finite_gradients_or_a_reason(learner, model, neurons, loss):
     name, arguments = FAMILIES[model]
     net = small(name, neurons=neurons, **arguments)
-    method = find("learner", learner).build()
+    method = LEARNERS[learner]()
     batch = Batch(torch.rand(STEPS, 4, *IMAGE), torch.randint(CLASSES, (4,)))
     before = {key: value.clone() for key, value in net.named_parameters()}
     refusal = None

@@ -8,7 +8,7 @@ import pytest
 
 from spikeloom import data, deploy, functional, layers, learning, losses, models, report
 from spikeloom.functional import encode
-from spikeloom.registry import entries, kinds
+from spikeloom.registry import STATUSES, entries, kinds
 from spikeloom.run import build  # noqa: F401 makes every room register its names
 
 ROOMS = [functional, layers, models, losses, learning, data, deploy, report, encode]
@@ -61,3 +61,20 @@ def test_methods_with_a_paper_have_a_status() -> None:
     papers = [entry for kind in kinds() for entry in entries(kind) if entry.paper]
     assert papers
     assert all(entry.paper and entry.paper.url.startswith("https://") for entry in papers)
+    # What shapes the data is no training method: status speaks of what a network computes.
+    methods = [entry for entry in papers if entry.kind not in ("dataset", "augment")]
+    unsaid = [entry.name for entry in methods if entry.status not in STATUSES]
+    assert unsaid == []
+
+
+@pytest.mark.parametrize("kind", ["surrogate", "residual"])
+def test_every_one_of_these_kinds_comes_from_a_paper(kind: str) -> None:
+    assert [entry.name for entry in entries(kind) if not entry.paper] == []
+
+
+@pytest.mark.parametrize("kind", ["surrogate", "decay", "neuron", "norm", "residual"])
+def test_what_computes_an_equation_states_its_source(kind: str) -> None:
+    plain = {"relu", "bn", "none"}
+    assert [e.name for e in entries(kind) if "Source" not in described(e.build)] == sorted(
+        plain & {e.name for e in entries(kind)}
+    )

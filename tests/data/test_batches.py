@@ -17,16 +17,15 @@ def order(count: int, batch: int, **given) -> Order:
     seed=st.integers(0, 2**60),
     epoch=st.integers(0, 999),
     shuffle=st.booleans(),
-    drop_last=st.booleans(),
 )
-def test_every_image_comes_once_an_epoch(count, batch, seed, epoch, shuffle, drop_last):
-    given = order(count, batch, seed=seed, epoch=epoch, shuffle=shuffle, drop_last=drop_last)
+def test_every_image_comes_once_an_epoch(count, batch, seed, epoch, shuffle):
+    given = order(count, batch, seed=seed, epoch=epoch, shuffle=shuffle)
     lists = list(given)
     seen = [index for one in lists for index in one]
     assert len(lists) == len(given)
     assert len(set(seen)) == len(seen)
     assert set(seen) <= set(range(100, 100 + count))
-    assert len(seen) == (count - count % batch if drop_last else count)
+    assert len(seen) == count
     assert all(len(one) == batch for one in lists[: -1 if lists else None])
     assert shuffle or seen == sorted(seen)
 
@@ -35,11 +34,10 @@ def test_every_image_comes_once_an_epoch(count, batch, seed, epoch, shuffle, dro
     count=st.integers(0, 60),
     share=st.integers(1, 6),
     world=st.integers(1, 4),
-    drop_last=st.booleans(),
     shuffle=st.booleans(),
 )
-def test_ranks_together_see_the_batch_of_one_process(count, share, world, drop_last, shuffle):
-    given = {"epoch": 3, "shuffle": shuffle, "drop_last": drop_last}
+def test_ranks_together_see_the_batch_of_one_process(count, share, world, shuffle):
+    given = {"epoch": 3, "shuffle": shuffle}
     whole = list(order(count, share * world, **given))
     ranks = [
         list(order(count, share * world, rank=rank, world=world, **given)) for rank in range(world)
@@ -58,6 +56,7 @@ def test_an_epoch_goes_on_where_it_stopped(start, world):
     rest = order(53, 8, start=start, **given)
     assert list(rest) == list(whole)[start:]
     assert len(rest) == len(whole) - start
+    assert [rest.size(step) for step in range(len(rest))] == [8, 8, 8, 8, 8, 8, 5][start:]
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

@@ -1,10 +1,12 @@
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spikeloom.data import cifar10, cifar100
+from spikeloom.data.cifar import CIFAR10, load_cifar
 from spikeloom.registry import find
 
 
@@ -12,7 +14,7 @@ from spikeloom.registry import find
 def test_both_layouts_of_cifar10_give_what_was_written(tmp_path, write_cifar10, layout):
     batches = write_cifar10(tmp_path)
     shutil.rmtree(tmp_path / f"cifar-10-batches-{'py' if layout == 'bin' else 'bin'}")
-    source = cifar10(tmp_path)
+    source = cifar10(tmp_path, partial=True)
     assert (len(source.train), len(source.test), source.num_classes) == (15, 2, 10)
     x, y = source.train.__getitems__(list(range(15)))
     pixels = np.concatenate([data for data, _ in batches[:5]]).reshape(15, 3, 32, 32)
@@ -28,7 +30,7 @@ def test_both_layouts_of_cifar10_give_what_was_written(tmp_path, write_cifar10, 
 def test_both_layouts_of_cifar100_give_the_fine_labels(tmp_path, write_cifar100, layout):
     parts = write_cifar100(tmp_path)
     shutil.rmtree(tmp_path / f"cifar-100-{'python' if layout == 'binary' else 'binary'}")
-    source = cifar100(tmp_path)
+    source = cifar100(tmp_path, partial=True)
     x, y = source.train.__getitems__([0, 1, 2, 3])
     np.testing.assert_array_equal(x.reshape(4, -1), parts["train"][0])
     np.testing.assert_array_equal(y, parts["train"][1])
@@ -40,6 +42,20 @@ def test_both_layouts_of_cifar100_give_the_fine_labels(tmp_path, write_cifar100,
 @pytest.mark.parametrize(("name", "build"), [("cifar10", cifar10), ("cifar100", cifar100)])
 def test_each_is_registered_under_its_name(name, build):
     assert find("dataset", name).build is build
+
+
+@pytest.mark.parametrize("layout", ["bin", "py"])
+def test_a_file_cut_off_between_records_is_refused(tmp_path, write_cifar10, layout):
+    write_cifar10(tmp_path)
+    shutil.rmtree(tmp_path / f"cifar-10-batches-{'py' if layout == 'bin' else 'bin'}")
+    assert len(load_cifar(replace(CIFAR10, counts=(15, 2)), tmp_path).train) == 15
+    with pytest.raises(ValueError, match=r"data_batch_1\S* holds 3 images, the official file 4"):
+        load_cifar(replace(CIFAR10, counts=(20, 2)), tmp_path)
+    short = replace(CIFAR10, counts=(15, 3))
+    message = r"test_batch\S* holds 2 images, the official file 3: .* \(data\.partial=true\)"
+    with pytest.raises(ValueError, match=message):
+        load_cifar(short, tmp_path)
+    assert len(load_cifar(short, tmp_path, partial=True).test) == 2
 
 
 @pytest.mark.parametrize("size", [0, 3072, 3 * 3073 + 1])

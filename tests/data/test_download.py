@@ -104,7 +104,8 @@ def test_an_archive_is_unpacked_where_it_is_looked_for(server, home, tmp_path, w
     write_cifar10(tmp_path)
     with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "cifar-10-batches-py", "cifar-10-batches-py")
-    spec = replace(CIFAR10, remote=Remote(url, hashes(folder), unpack="cifar-10-batches-py"))
+    remote = Remote(url, hashes(folder), unpack="cifar-10-batches-py")
+    spec = replace(CIFAR10, remote=remote, counts=(15, 2))
     assert len(load_cifar(spec, home, download=True).train) == 15
     assert len(load_cifar(spec, home, download=True).test) == 2
     assert len(asked) == 1

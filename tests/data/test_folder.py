@@ -54,14 +54,35 @@ def test_the_subfolder_and_the_environment_are_used(pictures, monkeypatch):
     assert len(image_folder(size=4, folder=pictures.name).train) == 6
 
 
-def test_pictures_are_read_only_when_asked_for(pictures):
+def test_damaged_pictures_are_refused_before_any_is_asked_for(pictures):
+    spoilt = ["ant/1.png", "bee/0.png", "bee/1.png", "bee/2.png"]
+    for name in spoilt:
+        (pictures / "train" / name).write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"4 of 8 pictures under .* cannot be decoded") as refused:
+        image_folder(pictures, size=4)
+    said = str(refused.value)
+    assert "train/ant/1.png (cannot identify image file '1.png'); train/bee/0.png (" in said
+    assert said.endswith("; and 1 more. Repair or remove them")
+
+
+def test_unverified_pictures_are_refused_when_they_are_read(pictures):
     (pictures / "train" / "ant" / "1.png").write_bytes(b"not a picture")
-    source = image_folder(pictures, size=4)
+    source = image_folder(pictures, size=4, verify=False)
     paths = [path.parent.name + path.name for path in source.train.paths]
     spoilt = paths.index("ant1.png")
     source.train.__getitems__([at for at in range(6) if at != spoilt])
     with pytest.raises(ValueError, match=r"ant.1\.png was not decoded as a picture"):
         source.train.__getitems__([spoilt])
+
+
+def test_a_repaired_picture_is_taken(pictures):
+    path = pictures / "train" / "ant" / "1.png"
+    whole = path.read_bytes()
+    path.write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match="1 of 8"):
+        image_folder(pictures, size=4)
+    path.write_bytes(whole)
+    assert len(image_folder(pictures, size=4).train) == 6
 
 
 def test_a_split_off_the_end_holds_every_class(tmp_path):
@@ -79,8 +100,61 @@ def test_a_cut_off_picture_is_refused_by_name(pictures):
     draw = np.random.default_rng(0)
     Image.fromarray(draw.integers(0, 255, (40, 40, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ValueError, match=r"bee.0\.png was not decoded"):
-        image_folder(pictures, size=4).test.__getitems__([1])
+    with pytest.raises(ValueError, match=r"1 of 8 pictures .*bee.0\.png \(.*truncated"):
+        image_folder(pictures, size=4)
+
+
+def test_a_cut_off_photograph_is_refused_by_name(pictures):
+    path = pictures / "test" / "bee" / "0.jpg"
+    draw = np.random.default_rng(0)
+    Image.fromarray(draw.integers(0, 255, (400, 400, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=r"1 of 9 pictures .*bee.0\.jpg \(.*truncated"):
+        image_folder(pictures, size=4)
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "drawing.svg"])
+def test_a_picture_of_a_format_that_cannot_be_read_is_refused(pictures, name):
+    (pictures / "train" / "ant" / name).write_bytes(b"whatever")
+    with pytest.raises(ValueError, match=rf"{name} is a picture of a format that Pillow cannot"):
+        image_folder(pictures, size=4)
+
+
+def only(root, save):
+    """The one training picture of a folder that ``save`` writes to a path without suffix."""
+    for part in ("train", "test"):
+        (root / part / "a").mkdir(parents=True)
+        save(root / part / "a" / "picture")
+    return image_folder(root, size=(4, 4)).train.__getitems__([0])[0][0]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_levels_of_16_bits_are_scaled_to_8(tmp_path, suffix):
+    levels = np.array([0, 257, 32896, 65535], np.uint16)[:, None].repeat(4, 1)
+    x = only(tmp_path, lambda path: Image.fromarray(levels).save(path.with_suffix(suffix)))
+    assert x[:, :, 0].tolist() == [[0, 1, 128, 255]] * 3
+
+
+def test_levels_without_an_agreed_range_are_refused(tmp_path):
+    levels = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
+    with pytest.raises(ValueError, match="mode F, which has no agreed range; save it with 8 or 16"):
+        only(tmp_path, lambda path: Image.fromarray(levels).save(path.with_suffix(".tif")))
+
+
+@pytest.mark.parametrize(("turn", "dtype"), [(6, np.uint8), (6, np.uint16), (1, np.uint8)])
+def test_a_picture_is_turned_as_its_camera_was_held(tmp_path, turn, dtype):
+    pixels = np.zeros((4, 4), dtype)
+    pixels[0] = np.iinfo(dtype).max  # the upper edge, as stored
+
+    def save(path):
+        exif = Image.Exif()
+        exif[0x0112] = turn  # 6: to be shown turned clockwise by a quarter
+        Image.fromarray(pixels).save(path.with_suffix(".png"), exif=exif)
+
+    x = only(tmp_path, save)[0]
+    bright = x[:, -1] if turn == 6 else x[0]
+    assert bright.tolist() == [255] * 4
+    assert int((x == 255).sum()) == 4
 
 
 def test_other_files_are_passed_over(pictures):
@@ -136,7 +210,8 @@ def test_a_test_class_without_training_pictures_is_refused(pictures):
     ("wish", "message"),
     [
         ({"size": 0}, "at least 1 pixel"),
-        ({"size": 4, "mean": (0.5,)}, "3 channels"),
+        ({"size": 4, "mean": (0.5,)}, "image_folder has 3 channels, got 1 means and 3 stds"),
+        ({"size": 4, "std": (0.5, 0, 0.5)}, r"std = \[0.5, 0, 0.5\], but images are divided by it"),
         ({"size": 4, "download": True}, "nothing to fetch"),
     ],
 )

@@ -71,3 +71,20 @@ def test_factor_takes_the_ends(beta):
 
 def test_conventions_are_found_by_name():
     assert {e.name for e in registry.entries("decay")} >= {"euler", "exponential", "factor"}
+
+
+@pytest.mark.parametrize("keep", [1.5, -0.1, math.nan, math.inf])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_a_decay_keeps_a_share(keep, as_tensor):
+    with pytest.raises(ValueError, match=r"keep must be in \[0, 1\]"):
+        Decay(torch.tensor([0.5, keep]) if as_tensor else keep)
+
+
+def test_nothing_and_everything_may_be_kept():
+    assert (Decay(0.0).keep, Decay(1.0)) == (0.0, NO_DECAY)
+    assert Decay(torch.tensor([0.0, 1.0])).keep.tolist() == [0, 1]
+    assert Decay(torch.empty(0, 3)).keep.shape == (0, 3)  # of an empty batch
+
+
+def test_a_trusted_tensor_is_not_looked_at():
+    assert Decay(torch.empty(2, device="meta"), trusted=True).keep.is_meta

@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from spikeloom import registry
 from spikeloom.functional import (
     Arctan,
+    Dspike,
     Exponential,
     FastSigmoid,
     Gaussian,
@@ -28,6 +29,15 @@ VARIANTS = [
     MultiGaussian(alpha=2.5, side=0.3, stretch=4.0),
 ]
 BOUNDED = [s for s in VARIANTS if not isinstance(s, StraightThrough)]
+PAPERS = [  # slopes as the sources print them, for their parameter
+    (Arctan(2.0), lambda u: 1 / (1 + (math.pi * u) ** 2)),
+    (Rectangle(1 / 0.8), lambda u: (u.abs() < 0.4) / 0.8),
+    (Sigmoid(1 / 0.3), lambda u: (-u / 0.3).exp() / (1 + (-u / 0.3).exp()) ** 2 / 0.3),
+    (Gaussian(0.3**-0.5), lambda u: (-(u**2) / 0.6).exp() / math.sqrt(2 * math.pi * 0.3)),
+    (Triangle(scale=0.3), lambda u: 0.3 * (1 - u.abs()).clamp(min=0)),
+    (Exponential(4.0, scale=0.5 / 2.0), lambda u: 0.5 * (-4.0 * u.abs()).exp()),
+    (StraightThrough(), torch.ones_like),
+]
 PEAKS = [  # slope at the threshold, from the formula in the class's docstring
     (Arctan(alpha=3.0), 1.5),
     (Sigmoid(alpha=4.0), 1.0),
@@ -37,6 +47,10 @@ PEAKS = [  # slope at the threshold, from the formula in the class's docstring
     (Gaussian(alpha=2.0), 2.0 / math.sqrt(2 * math.pi)),
     (Exponential(alpha=3.0), 1.5),
     (StraightThrough(alpha=2.0), 2.0),
+    (Dspike(b=1.0), 1.08198),
+    (Dspike(b=3.0), 1.65719),
+    (Dspike(b=5.0), 2.53392),
+    (Dspike(b=10.0), 5.00045),
 ]
 
 
@@ -70,7 +84,13 @@ def test_primitive_rises_from_0_by_the_area(surrogate):
 
 @pytest.mark.parametrize(("surrogate", "peak"), PEAKS, ids=lambda p: type(p).__name__)
 def test_slope_at_the_threshold(surrogate, peak):
-    assert surrogate.grad(torch.zeros(())).item() == pytest.approx(peak, rel=1e-6)
+    assert surrogate.grad(torch.zeros(())).item() == pytest.approx(peak, rel=5e-6)
+
+
+@pytest.mark.parametrize(("surrogate", "printed"), PAPERS, ids=lambda p: type(p).__name__)
+def test_slopes_are_those_of_their_papers(surrogate, printed):
+    u = torch.linspace(-2, 2, 41, dtype=torch.float64) + 0.0137
+    torch.testing.assert_close(surrogate.grad(u), printed(u).to(u.dtype))
 
 
 def test_multi_gaussian_is_the_sum_of_three_densities():

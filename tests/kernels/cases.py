@@ -12,6 +12,7 @@ from torch import Tensor
 from spikeloom.functional import (
     Arctan,
     Decay,
+    Dspike,
     Exponential,
     FastSigmoid,
     Gaussian,
@@ -45,8 +46,8 @@ SPIKING = {
     "v_threshold": VALUES,
 }
 SMOOTH = (
-    Arctan(), Arctan(3.0, 0.5), FastSigmoid(), Sigmoid(), Gaussian(), MultiGaussian(3.0, 2.0),
-    Exponential(), Triangle(), Triangle(0.7),
+    Arctan(), Arctan(3.0, 0.5), Dspike(), Dspike(0.5, 2.0, 10.0), FastSigmoid(), Sigmoid(),
+    Gaussian(), MultiGaussian(3.0, 2.0), Exponential(), Triangle(), Triangle(0.7),
 )  # fmt: skip
 DYADIC = (Rectangle(), Rectangle(2.0, 0.5), Rectangle(0.5), StraightThrough(0.5))
 COMMON = {
@@ -200,23 +201,14 @@ def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...]
 Run = Callable[..., tuple[Tensor, Any]]
 
 
-def outcome(run: Run, op: str, row: dict[str, Any], exact: bool, seed: int, dtype: torch.dtype):
-    """Output, states and gradients of a call; inputs are those of ``row``'s dtype, as ``dtype``."""
+def outcome(run: Run, op: str, row: dict[str, Any], exact: bool, seed: int):
+    """Output, states and gradients of a call."""
     draw = Draw(exact, row["dtype"], torch.Generator().manual_seed(seed))
-    args, options = arguments(op, row, draw)
-    convert = {id(leaf): leaf for leaf in draw.leaves.values()}
-    assert len(convert) == len(draw.leaves)
-    x_seq, states = args
-    if dtype != row["dtype"]:
-        x_seq = x_seq.to(dtype)
-        if states is not None:
-            states = (
-                states.to(dtype) if isinstance(states, Tensor) else [s.to(dtype) for s in states]
-            )
+    (x_seq, states), options = arguments(op, row, draw)
     out, after = run(x_seq, states, **options)
     after = (after,) if isinstance(after, Tensor) else tuple(after)
     incoming = Draw(exact, row["dtype"], torch.Generator().manual_seed(seed + 1))
-    grads = [incoming.numbers(tuple(part.shape), 1.0, 0.0).to(dtype) for part in (out, *after)]
+    grads = [incoming.numbers(tuple(part.shape), 1.0, 0.0) for part in (out, *after)]
     parts = (out, *after)
     chosen = {"spikes": [0], "state": range(1, len(parts)), "both": range(len(parts))}
     if row["loss"] == "sum":

@@ -1,6 +1,7 @@
 """Neuron layers are their functions, with parameters."""
 
 import copy
+import inspect
 import math
 
 import pytest
@@ -21,11 +22,22 @@ from spikeloom.functional import (
     li,
     lif,
 )
-from spikeloom.layers import ALIF, IF, LI, LIF, CubaLIF, Neuron, OverTime, ParametricLIF
+from spikeloom.layers import (
+    ALIF,
+    IF,
+    LI,
+    LIF,
+    CubaLIF,
+    Neuron,
+    OverTime,
+    ParametricLIF,
+    neuron_values,
+)
 from spikeloom.registry import entries, find
 
 SPIKING = [entry for entry in entries("neuron") if issubclass(entry.build, Neuron)]
 SHAPE = (3, 4, 4)
+PER_CHANNEL = torch.tensor([0.5, 1.0, 1.5]).view(3, 1, 1)
 
 
 @pytest.fixture(params=SPIKING, ids=lambda entry: entry.name)
@@ -181,6 +193,15 @@ def test_parametric_lif_may_learn_its_threshold_too():
         (lambda: ALIF(tau_adaptation=9.0, adaptation_decay=factor(0.5)), "not both"),
         (lambda: CubaLIF(tau_syn=9.0, synapse=factor(0.5)), "not both"),
         (lambda: LI(learn=["v_threshold"]), "learn may hold 'decay'"),
+        (lambda: LIF((3,), per={"treshold": "channel"}), "per may hold .* got 'treshold'"),
+        (lambda: LIF((3,), per={"decay": "image"}), "per must be"),
+        (lambda: LIF(v_threshold=torch.tensor([1.0, -0.1])), "above the reset"),
+        (lambda: LIF(SHAPE, v_threshold=torch.ones(3)), "does not broadcast"),
+        (lambda: LIF(SHAPE, decay=factor(torch.rand(2, 1, 1))), "decay .* does not broadcast"),
+        (lambda: LIF(SHAPE, v_threshold=torch.ones(SHAPE), per="channel"), "does not broadcast"),
+        (lambda: LIF(decay=factor(torch.tensor([0.5, 1.0])), learn=["decay"]), "between 0 and 1"),
+        (lambda: ALIF(beta=-0.1), "beta must be >= 0"),
+        (lambda: ALIF(beta=0.0, learn=["beta"]), "learnt beta must start above 0"),
     ],
 )
 def test_impossible_neurons_are_refused(build, message):
@@ -189,7 +210,7 @@ def test_impossible_neurons_are_refused(build, message):
 
 
 def test_state_dict_names_stay():
-    named = {"decay.keep.raw", "v_threshold.raw"}
+    named = {"decay.keep.raw", "v_threshold.raw", "v_threshold.gap"}
     assert set(LIF(learn=["decay", "v_threshold"]).state_dict()) == named
     assert set(ParametricLIF().state_dict()) == {"decay.keep.raw"}
 
@@ -224,3 +245,104 @@ def test_relu_takes_a_shape_and_has_no_parameters():
 def test_layers_chain():
     model = nn.Sequential(OverTime(nn.Linear(3, 4)), ALIF(), OverTime(nn.Linear(4, 2)), LI())
     assert model(torch.randn(5, 2, 3)).shape == (5, 2, 2)
+
+
+def thresholds(neuron):
+    return torch.as_tensor(neuron.arguments()["v_threshold"])
+
+
+@pytest.mark.parametrize("v_reset", [0.0, -1.0, 0.25])
+def test_learnt_thresholds_stay_above_the_reset(v_reset):
+    neuron = LIF(SHAPE, v_threshold=0.75, v_reset=v_reset, learn=["v_threshold"], per="neuron")
+    sgd = torch.optim.SGD(neuron.parameters(), lr=1.0)
+    for _ in range(20):
+        thresholds(neuron).sum().backward()  # straight down
+        sgd.step()
+        sgd.zero_grad()
+    assert (thresholds(neuron) > v_reset).all()
+    assert (thresholds(neuron) < 0.75).all()
+
+
+def test_a_learnt_beta_stays_positive():
+    neuron = ALIF(beta=0.2, learn=["beta"])
+    with torch.no_grad():
+        neuron.beta.raw.sub_(10.0)
+    assert 0 < neuron.arguments()["beta"] < 1e-4
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 1.0, 3.3])
+def test_learnt_thresholds_start_at_the_given_number(value):
+    assert thresholds(LIF(v_threshold=value, learn=["v_threshold"])) == torch.tensor(value)
+    (raw,) = LIF(v_threshold=value, learn=["v_threshold"]).parameters()
+    assert raw.item() == 0  # so that weight decay pulls back to the start
+
+
+def test_fixed_tensors_are_buffers_and_the_neurons_own():
+    given = PER_CHANNEL.clone()
+    neuron = LIF(SHAPE, v_threshold=given, decay=exponential(4 * PER_CHANNEL))
+    given.zero_()
+    assert set(dict(neuron.named_buffers())) == {"v_threshold.start", "decay.keep.start"}
+    assert not list(neuron.parameters())
+    x_seq = input_seq()
+    want, _ = lif(x_seq, v_threshold=PER_CHANNEL, decay=exponential(4 * PER_CHANNEL))
+    assert torch.equal(neuron(x_seq), want)
+    assert next(neuron.to("meta").buffers()).is_meta
+    assert "keep of shape (3, 1, 1)" in repr(neuron)
+
+
+def test_tensors_are_where_learning_starts(build):
+    arguments = {"v_threshold": PER_CHANNEL}
+    if build is not IF:
+        arguments["tau"] = 1 + PER_CHANNEL
+    neuron = build(SHAPE, learn=["v_threshold"], **arguments)
+    x_seq = input_seq()
+    torch.testing.assert_close(
+        neuron.trace(x_seq).h_seq, build(SHAPE, **arguments).trace(x_seq).h_seq
+    )
+    assert neuron.v_threshold.raw.shape == (3, 1, 1)
+
+
+def test_one_value_may_be_per_neuron_and_another_per_channel():
+    neuron = ALIF(
+        SHAPE, learn=["decay", "v_threshold", "beta"],
+        per={"decay": "neuron", "v_threshold": "channel"},
+    )  # fmt: skip
+    assert neuron.decay.keep.raw.shape == SHAPE
+    assert neuron.v_threshold.raw.shape == (3, 1, 1)
+    assert neuron.beta.raw.shape == ()
+
+
+def test_a_tensor_per_channel_is_repeated_where_every_neuron_learns():
+    neuron = LIF(SHAPE, v_threshold=PER_CHANNEL, learn=["v_threshold"], per="neuron")
+    assert neuron.v_threshold.raw.shape == SHAPE
+    assert torch.equal(thresholds(neuron), PER_CHANNEL.expand(SHAPE))
+
+
+def test_neuron_values_are_found_by_name_whatever_their_shape():
+    model = nn.Sequential(
+        OverTime(nn.Linear(3, 4)), LIF((4,), learn=["decay", "v_threshold"], per="neuron"),
+        OverTime(nn.Linear(4, 2)), LI(learn=["decay"]),
+    )  # fmt: skip
+    named = {"1.decay.keep.raw", "1.v_threshold.raw", "3.decay.keep.raw"}
+    assert neuron_values(model) == named
+    assert neuron_values(model[3]) == {"decay.keep.raw"}
+    assert named < dict(model.named_parameters()).keys()
+
+
+def test_signatures_tell_every_option():
+    shared = list(inspect.signature(LIF).parameters)
+    for build, own in ((ALIF, ["tau_adaptation", "adaptation_decay", "beta"]), (IF, [])):
+        leak = [] if build is IF else ["tau", "decay_input", "decay"]
+        named = list(inspect.signature(build).parameters)
+        assert named == ["shape", *own, *leak, *shared[4:]]
+    assert inspect.signature(ALIF).parameters["v_threshold"].default == 1.0
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments"),
+    [(IF, {"tau": 2.0}), (IF, {"decay_input": False}), (ALIF, {"v_treshold": 1.0})],
+)
+def test_options_that_a_neuron_has_not_are_refused(build, arguments):
+    (name,) = arguments
+    with pytest.raises(TypeError, match=name):
+        build(**arguments)

@@ -94,10 +94,35 @@ def test_runs_that_do_not_count_are_listed(runs: list[Path], write_run: Write) -
     assert [row["n"] for row in found.rows()] == [3, 3]
 
 
-def test_a_seed_counts_once(runs: list[Path], write_run: Write) -> None:
-    twice = write_run("twice", result={"recipe": BASE, "seed": 1})
-    with pytest.raises(ValueError, match=r"are both seed 1 of 'bptt/base'; give one of them"):
-        compare([*runs, twice])
+def test_of_a_repeated_seed_the_run_started_last_counts(
+    runs: list[Path], write_run: Write, tmp_path: Path
+) -> None:
+    for run, day in (
+        (runs[1], 2),
+        (write_run("newest", result={"recipe": BASE, "seed": 1, "test": {"accuracy": 0.7}}), 3),
+        (write_run("oldest", result={"recipe": BASE, "seed": 1, "test": {"accuracy": 0.1}}), 1),
+    ):
+        machine = json.loads((run / "environment.json").read_text())
+        machine["started"] = f"2026-01-0{day}T00:00:00+00:00"
+        (run / "environment.json").write_text(json.dumps(machine))
+    newest, oldest = tmp_path / "newest", tmp_path / "oldest"
+    for order in ([*runs, newest, oldest], [oldest, newest, *runs]):
+        found = compare(order)
+        base = next(arm for arm in found.arms if arm.name == BASE)
+        assert base.values == {0: 0.80, 1: 0.70, 2: 0.84}
+        left = dict(found.left_out)
+        assert left.keys() == {str(runs[1]), str(oldest)}
+        said = f"repeated: {newest} is 'bptt/base' with seed 1, too, and was run later"
+        assert said in left.values()
+    text = write_compare(found, tmp_path / "page.html").read_text("utf-8")
+    assert "Of runs that repeat an arm with a seed, the one started last counts." in text
+    assert str(oldest) in text
+
+
+def test_a_folder_given_twice_counts_once(runs: list[Path]) -> None:
+    found = compare([*runs, runs[0], runs[0] / ".." / runs[0].name])
+    assert found.left_out == ()
+    assert [row["n"] for row in found.rows()] == [3, 3]
 
 
 def test_mistaken_names_get_the_nearest(runs: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """The page of one run, as text."""
 
+import errno
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from spikeloom.report import read_run, template, write_report
+from spikeloom.report import read_run, write_report
 
 Write = Callable[..., Path]
 SECTIONS = ["headline", "learning", "activity", "classes", "setup", "papers"]
@@ -176,14 +177,39 @@ def test_a_failed_write_leaves_the_old_page(
     old = page_of(run)
     names = {path.name for path in run.iterdir()}
 
-    def full(*_: object) -> None:
-        raise OSError("no space left")
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
-        template.write_whole(run / "report.html", "half")
+        write_report(run)
     assert (run / "report.html").read_text("utf-8") == old
     assert {path.name for path in run.iterdir()} == names
+
+
+def test_the_best_epoch_comes_with_its_phase_if_there_are_several(write_run: Write) -> None:
+    best = {"phase": 1, "epoch": 2, "val": {"accuracy": 0.9}}
+    assert "phase 1, epoch 2" in page_of(write_run("two", result={"best": best}))
+    only = page_of(write_run("one", epochs=3, result={"best": best}))
+    assert "phase 1, epoch 2" not in only
+    assert "epoch 2" in only
+
+
+def test_firing_rates_say_what_they_were_measured_on(write_run: Write) -> None:
+    text = page_of(write_run(result={"firing_rate_images": 256}))
+    said = "spikes per neuron and step, the mean over the layer and over the first 256 test images"
+    assert said in text
+    assert "spikes per neuron and step, mean over layers, on the first 256 test images" in text
+    assert "over the first test images" in page_of(write_run("early"))
+
+
+def test_later_sessions_are_rows_of_the_environment(write_run: Write) -> None:
+    run = write_run()
+    machine = json.loads((run / "environment.json").read_text())
+    machine["sessions"] = [{"started": "2026-01-01", "git": "abc"}, {"started": "2026-01-02"}]
+    (run / "environment.json").write_text(json.dumps(machine))
+    text = page_of(run)
+    assert re.search(r"sessions\.2\.started</th><td>2026-01-02<", text)
 
 
 def test_the_page_of_a_foreign_result_keeps_unknown_keys(write_run: Write) -> None:

@@ -25,6 +25,16 @@ def test_data_sets_are_there_absent_or_damaged(tmp_path: Path) -> None:
     assert "cut off" in findings["data: cifar100"].hint
 
 
+def test_a_cut_down_data_set_is_counted_with_what_to_add(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-binary").mkdir()
+    for name, count in (("train.bin", 5), ("test.bin", 2)):
+        (tmp_path / "cifar-100-binary" / name).write_bytes(bytes(3074 * count))
+    finding = found(tmp_path)["data: cifar100"]
+    assert finding.found == "5 + 2 images"
+    assert not finding.ok
+    assert "data.partial=true" in finding.hint
+
+
 def test_more_threads_than_cores_are_pointed_out() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4096)

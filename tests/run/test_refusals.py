@@ -87,6 +87,10 @@ UNKNOWN_KEYS = {
     "data.bacth=3": "dataset 'digits': unknown argument 'bacth'. Did you mean 'batch'?",
     "phase.0.epoch=3": "phase.0: unknown key 'epoch'. Did you mean 'epochs'?",
     "run.sede=1": "run: unknown key 'sede'. Did you mean 'seed'?",
+    'phase.0.group=[{match=["*"],lr_scael=1}]': (
+        "phase.0.group.0: unknown key 'lr_scael'. Did you mean 'lr_scale'? "
+        "Known: lr_scale, match, weight_decay."
+    ),
     "model.neuron.taau=2": "neuron 'lif': unknown argument 'taau'. Did you mean 'tau'?",
     "model.neuron.shape=[2]": "neuron 'lif': unknown argument 'shape'",
     'model.norm={name="bn",ep=1}': "norm 'bn': unknown argument 'ep'. Did you mean 'eps'?",
@@ -114,6 +118,14 @@ UNKNOWN_NAMES = {
 TYPES = {
     "model.T=four": "model.T = 'four': Input should be a valid integer",
     "model.T=2.5": "model.T = 2.5: Input should be a valid integer",
+    'phase.0.group=[{match=["*"],lr_scale=true}]': (
+        "phase.0.group.0.lr_scale = True: Input should be a valid number"
+    ),
+    'phase.0.ema="0.9"': "phase.0.ema = '0.9': Input should be a valid number",
+    'phase.0.clip_norm="1"': "phase.0.clip_norm = '1': Input should be a valid number",
+    "run.checkpoint_minutes=true": "run.checkpoint_minutes = True: Input should be a valid number",
+    "run.twin=1": "run.twin = 1: Input should be a valid boolean",
+    'run.tensorboard="yes"': "run.tensorboard = 'yes': Input should be a valid boolean",
     "phase.0.optimizer.lr=fast": "optimizer 'adamw': lr = 'fast': Input should be a valid number",
     "model.neuron.detach_reset=maybe": "detach_reset = 'maybe': Input should be a valid boolean",
     "model.neuron=3": "model.neuron = 3: Input should be a valid dictionary",
@@ -134,6 +146,8 @@ RANGES = {
     "phase.0.accumulate=0": "phase.0.accumulate = 0: Input should be greater than or equal to 1",
     "phase.0.ema=1": "phase.0.ema = 1: Input should be less than 1",
     "phase.0.clip_norm=0": "phase.0.clip_norm = 0: Input should be greater than 0",
+    "run.seed=9223372036854775808": "run.seed = 9223372036854775808: Input should be less than",
+    "run.seed=-1": "run.seed = -1: Input should be greater than or equal to 0",
     "run.threads=0": "run.threads = 0: Input should be greater than or equal to 1",
     "phase=[]": "phase = []: Tuple should have at least 1 item",
     "model.neuron.tau=1": "tau must be > 1 and finite, got 1.0",
@@ -221,6 +235,10 @@ def test_batch_that_processes_cannot_share_is_refused() -> None:
     config = load("digits_vgg", [*TINY, "data.batch=33"])
     with pytest.raises(ConfigError, match=r"data\.batch = 33 .* 2 processes; use a multiple"):
         prepare(config, Processes(rank=0, world=2), CPU, None)
+
+
+def test_largest_seed_runs(tmp_path: Path) -> None:
+    assert train(tmp_path / "run", f"run.seed={2**63 - 1}", "data.val_from=random")["seed"] > 2**62
 
 
 # ---- data files

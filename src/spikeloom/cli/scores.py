@@ -29,7 +29,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
         gap = _plain(change("accuracy", test["accuracy"] - twin))
         table.add_row("its ReLU twin", _value("accuracy", twin), f"spiking minus twin: {gap}")
     if found.mean_rate is not None:
-        table.add_row("firing rate", f"{found.mean_rate:.4f}", "spikes per neuron and step")
+        measured = f"spikes per neuron and step, on {found.rated}; layers: mean over neurons"
+        table.add_row("firing rate", f"{found.mean_rate:.4f}", measured)
         most = max(found.firing_rates.values()) or 1.0
         for layer, rate in found.firing_rates.items():
             table.add_row(f"  {layer}", f"{rate:.4f}", "█" * round(BAR * rate / most))

@@ -76,9 +76,12 @@ def run(
 ) -> None:
     """Train a recipe; ends with the test score and an HTML report."""
     from spikeloom.run.config import full_name, load
+    from spikeloom.run.record import check_name
     from spikeloom.run.session import new_folder, train
 
-    arm = [f"run.arm={json.dumps(name)}"] if name else []
+    if name is not None:
+        check_name(name)
+    arm = [f"run.arm={json.dumps(name, ensure_ascii=False)}"] if name else []
     config = load(recipe, [*(overrides or []), *arm])
     folder = new_folder(out, name or recipe, config.run.seed)
     _train(

@@ -26,7 +26,6 @@ class Order(Sampler[list[int]]):
         epoch: number of the epoch, >= 0; each has its own order.
         shuffle: whether to mix; else the images come as listed.
         start: batches to skip, to go on within an epoch.
-        drop_last: whether to leave out a last, smaller batch.
         rank: number of this process, 0 <= rank < world.
         world: number of processes.
     Shape:
@@ -45,7 +44,6 @@ class Order(Sampler[list[int]]):
         epoch: int,
         shuffle: bool,
         start: int = 0,
-        drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -62,7 +60,7 @@ class Order(Sampler[list[int]]):
             raise ValueError(f"rank is {rank}; with world = {world} it must be 0..{world - 1}")
         if seed < 0 or epoch < 0:
             raise ValueError(f"seed and epoch must be >= 0, got {seed} and {epoch}")
-        self.total = len(indices) // batch if drop_last else -(-len(indices) // batch)
+        self.total = -(-len(indices) // batch)
         if not 0 <= start <= self.total:
             raise ValueError(f"start = {start}, but the epoch has {self.total} batches")
         self.indices, self.batch, self.start = indices, batch, start
@@ -72,6 +70,10 @@ class Order(Sampler[list[int]]):
     def __len__(self) -> int:
         """Batches still to come."""
         return self.total - self.start
+
+    def size(self, step: int) -> int:
+        """Images, over all ranks, in the batch that comes as number ``step`` counted from here."""
+        return min(self.batch, len(self.indices) - (self.start + step) * self.batch)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self.indices.numpy()

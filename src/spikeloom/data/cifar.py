@@ -26,7 +26,8 @@ URL = "https://www.cs.toronto.edu/~kriz/"
 class CifarSet:
     """What sets the two apart: ``label_bytes`` per binary record, the last of which counts.
 
-    In both layouts the last ``test_files`` files are the test set.
+    In both layouts the last file is the test set; the others share the training images evenly.
+    ``counts`` are those of the official training and test images.
     """
 
     name: str
@@ -38,6 +39,7 @@ class CifarSet:
     label_key: bytes
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    counts: tuple[int, int] = (50_000, 10_000)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -98,35 +100,39 @@ _PAPER = Paper(
 
 
 @register("dataset", "cifar10", paper=_PAPER)
-def cifar10(root: Path | None = None, *, download: bool = False) -> Source:
+def cifar10(root: Path | None = None, *, partial: bool = False, download: bool = False) -> Source:
     """CIFAR-10: ten kinds of things, 50,000 + 10,000. See :func:`load_cifar`."""
-    return load_cifar(CIFAR10, root, download=download)
+    return load_cifar(CIFAR10, root, partial=partial, download=download)
 
 
 @register("dataset", "cifar100", paper=_PAPER)
-def cifar100(root: Path | None = None, *, download: bool = False) -> Source:
+def cifar100(root: Path | None = None, *, partial: bool = False, download: bool = False) -> Source:
     """CIFAR-100: a hundred fine kinds of things, 50,000 + 10,000. See :func:`load_cifar`."""
-    return load_cifar(CIFAR100, root, download=download)
+    return load_cifar(CIFAR100, root, partial=partial, download=download)
 
 
-def load_cifar(spec: CifarSet, root: Path | None = None, *, download: bool = False) -> Source:
+def load_cifar(
+    spec: CifarSet, root: Path | None = None, *, partial: bool = False, download: bool = False
+) -> Source:
     """Read one of the two from binary records or, if those are absent, from Python batches.
-
-    A file may hold any number of images, so that cut-down copies are read too: look at
-    ``len(source.test)`` before comparing a figure.
 
     Args:
         root: folder with the datasets; the variable SPIKELOOM_DATA if None.
+        partial: take files with another number of images than the official ones, too: a cut-down
+            copy. Look at ``len(source.test)`` before comparing a figure.
         download: fetch the official archive, with checksum, if no layout is whole.
 
     Raises:
         FileNotFoundError: files are missing.
-        ValueError: a file is damaged or has labels out of range.
+        ValueError: a file is damaged or has labels out of range; without ``partial``, also if it
+            does not hold all of its images.
     """
     layouts = [spec.binary, spec.python]
     found = locate(spec.name, root, layouts, spec.remote, download=download)
     read = _read_binary if found.layout is spec.binary else _read_python
     *train, test = (read(spec, found, name) for name in found.layout.files)
+    if not partial:
+        _check_counts(spec, found, [len(y) for _, y in (*train, test)])
     joined = TensorImages(torch.cat([x for x, _ in train]), torch.cat([y for _, y in train]))
     return Source(
         spec.name,
@@ -167,6 +173,19 @@ def _read_python(spec: CifarSet, found: Found, name: str) -> tuple[Tensor, Tenso
         )
     images = torch.from_numpy(data.copy()).reshape(-1, *SHAPE)
     return images, _check_labels(spec, torch.tensor(labels), path)
+
+
+def _check_counts(spec: CifarSet, found: Found, counts: list[int]) -> None:
+    """A file that ends early, but between two records, looks whole by itself."""
+    *train, test = found.layout.files
+    official = {name: spec.counts[0] // len(train) for name in train} | {test: spec.counts[1]}
+    for (name, expected), count in zip(official.items(), counts, strict=True):
+        if count != expected:
+            raise ValueError(
+                f"{found.paths[name]} holds {count:,} images, the official file {expected:,}: it "
+                "is cut off, fetch it anew; or, if it is a cut-down copy on purpose, say "
+                "partial = true under [data] (data.partial=true)"
+            )
 
 
 def _check_labels(spec: CifarSet, labels: Tensor, path: Path) -> Tensor:

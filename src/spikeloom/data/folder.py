@@ -1,16 +1,17 @@
 """Pictures in folders, one folder per class, decoded when they are asked for."""
 
 import hashlib
+import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from spikeloom.data.files import data_root
+from spikeloom.data.pictures import check_pictures, decode
 from spikeloom.data.source import Source
 from spikeloom.registry import register
 
@@ -19,8 +20,7 @@ from spikeloom.registry import register
 class FolderImages:
     """Picture files with labels; each is decoded to RGB of one size when it is read.
 
-    The picture keeps its proportions: it is scaled until it covers ``size`` and the overhang is
-    cut off evenly.
+    See :func:`~spikeloom.data.pictures.decode`.
 
     Shape:
         labels int64 [M] for M paths; size (H, W)
@@ -34,7 +34,7 @@ class FolderImages:
         return len(self.paths)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        pixels = [_decode(self.paths[at], self.size) for at in indices]
+        pixels = [decode(self.paths[at], self.size) for at in indices]
         images = torch.stack(pixels) if pixels else torch.empty(0, 3, *self.size, dtype=torch.uint8)
         return images, self.labels[torch.as_tensor(indices, dtype=torch.int64)]
 
@@ -47,12 +47,13 @@ def image_folder(
     folder: str = ".",
     mean: Sequence[float] = (0.5, 0.5, 0.5),
     std: Sequence[float] = (0.5, 0.5, 0.5),
+    verify: bool = True,
     download: bool = False,
 ) -> Source:
     """Your own pictures: ``train/<class>/*`` and ``test/<class>/*``, decoded while training.
 
-    Classes are the folders of ``train`` in alphabetical order. Files that Pillow has no format for,
-    by their suffix, are passed over. The record notes a digest of names and sizes, not of contents.
+    Classes are the folders of ``train`` in alphabetical order. Files that are no pictures, by their
+    suffix, are passed over. The record notes a digest of names and sizes, not of contents.
 
     Args:
         root: folder with the datasets; the variable SPIKELOOM_DATA if None.
@@ -60,22 +61,24 @@ def image_folder(
         folder: where under the root ``train`` and ``test`` are.
         mean: per channel, of pixels scaled to 0..1.
         std: per channel, of pixels scaled to 0..1.
+        verify: decode every picture once, here, so that a damaged one does not end a run half
+            way; false only looks at suffixes, for collections that were checked before.
         download: not possible here.
 
     Raises:
         FileNotFoundError: a folder is missing, or a class has no pictures.
-        ValueError: size < 1, mean or std not of three channels, a test class without training
-            pictures, ``download``. A picture that cannot be decoded raises when it is read.
+        ValueError: size < 1, mean or std not of three channels, a std <= 0, a test class without
+            training pictures, ``download``; pictures that Pillow cannot decode.
     """
     if download:
         raise ValueError("image_folder has nothing to fetch; put the pictures there yourself")
-    if len(mean) != 3 or len(std) != 3:
-        raise ValueError(f"pictures have 3 channels, got {len(mean)} means and {len(std)} stds")
     height, width = _sides(size)
     base = data_root(root) / folder
     classes = _classes(base)
     train, train_digest = _collect(base / "train", classes, (height, width))
     test, test_digest = _collect(base / "test", classes, (height, width))
+    if verify:
+        check_pictures([*train.paths, *test.paths], base)
     return Source(
         "image_folder",
         train,
@@ -115,17 +118,13 @@ def _folders(part: Path) -> list[Path]:
 
 
 def _collect(part: Path, classes: Sequence[str], size: tuple[int, int]) -> tuple[FolderImages, str]:
-    known = Image.registered_extensions()
     paths: list[Path] = []
     labels: list[int] = []
     digest = hashlib.sha256()
     for label, name in enumerate(classes):
         if part.name == "test" and not (part / name).is_dir():
             continue
-        inside = sorted(p for p in (part / name).iterdir() if p.is_file())
-        pictures = [p for p in inside if p.suffix.lower() in known and p.name[0] != "."]
-        if not pictures:
-            raise FileNotFoundError(f"{part / name} holds no pictures; fill it or remove it")
+        pictures = _pictures(part / name)
         for picture in pictures:
             digest.update(f"{name}/{picture.name} {picture.stat().st_size}\n".encode())
         paths += pictures
@@ -136,14 +135,18 @@ def _collect(part: Path, classes: Sequence[str], size: tuple[int, int]) -> tuple
     return FolderImages(mixed, torch.tensor(labels)[order], size), digest.hexdigest()
 
 
-def _decode(path: Path, size: tuple[int, int]) -> Tensor:
-    try:
-        with Image.open(path) as picture:
-            fitted = ImageOps.fit(
-                picture.convert("RGB"), (size[1], size[0]), Image.Resampling.BILINEAR
+def _pictures(folder: Path) -> list[Path]:
+    """The picture files of a class, by their suffix."""
+    formats = Image.registered_extensions()
+    readable = {suffix for suffix, name in formats.items() if name in Image.OPEN}
+    inside = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+    pictures = [p for p in inside if p.suffix.lower() in readable]
+    for path in set(inside) - set(pictures):
+        if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
+            raise ValueError(
+                f"{path} is a picture of a format that Pillow cannot read here "
+                f"({path.suffix}); convert or remove it"
             )
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ValueError(
-            f"{path} was not decoded as a picture ({error}); repair or remove it"
-        ) from error
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
+    if not pictures:
+        raise FileNotFoundError(f"{folder} holds no pictures; fill it or remove it")
+    return pictures

@@ -74,6 +74,10 @@ class Source:
         mean: per channel, of pixels scaled to 0..1.
         std: per channel, of pixels scaled to 0..1.
         files: file name -> sha256 of what was read; empty if nothing was read.
+
+    Raises:
+        ValueError: mean or std is not of as many numbers as there are channels, or a std is not
+            above 0.
     """
 
     name: str
@@ -84,6 +88,18 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        channels = self.shape[0]
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(
+                f"{self.name} has {channels} channels, got {len(self.mean)} means and "
+                f"{len(self.std)} stds; give one of each for every channel"
+            )
+        if not all(value > 0 for value in self.std):
+            raise ValueError(
+                f"std = {list(self.std)}, but images are divided by it; use numbers > 0"
+            )
 
     @property
     def num_classes(self) -> int:

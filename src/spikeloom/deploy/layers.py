@@ -48,7 +48,7 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
 
 
 def _ours(layer: nn.Module) -> bool:
-    """Whether a layer computes what its torch class does: it is that, or this package refines it."""
+    """Whether a layer computes what its torch class does: it is that, or one of this package."""
     return type(layer).__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
 
 

@@ -2,6 +2,7 @@
 
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
+from spikeloom.functional.dspike import Dspike
 from spikeloom.functional.neurons import (
     ALIFState,
     ALIFTrace,
@@ -45,6 +46,7 @@ __all__ = [
     "CubaState",
     "CubaTrace",
     "Decay",
+    "Dspike",
     "Exponential",
     "FastSigmoid",
     "Gaussian",

@@ -14,6 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeloom.functional.sources import (
+    BELLEC,
+    BENGIO,
+    PLIF,
+    SLAYER,
+    STBP,
+    SUPERSPIKE,
+    YIN,
+)
 from spikeloom.registry import register
 
 
@@ -91,7 +100,7 @@ class Smooth:
     of: Surrogate
 
 
-@register("surrogate", "arctan")
+@register("surrogate", "arctan", paper=PLIF, status="exact")
 @dataclass(frozen=True)
 class Arctan(Surrogate):
     """grad = (α/2) / (1 + (π α u / 2)²);  primitive = atan(π α u / 2) / π + 1/2.
@@ -108,10 +117,13 @@ class Arctan(Surrogate):
         return torch.atan(0.5 * math.pi * z) / math.pi + 0.5
 
 
-@register("surrogate", "sigmoid")
+@register("surrogate", "sigmoid", paper=STBP, status="exact")
 @dataclass(frozen=True)
 class Sigmoid(Surrogate):
-    """grad = α σ(αu) (1 − σ(αu));  primitive = σ(αu)."""
+    """grad = α σ(αu) (1 − σ(αu));  primitive = σ(αu).
+
+    Source: Wu et al., Frontiers in Neuroscience 12:331, 2018, third curve, a3 = 1/α.
+    """
 
     alpha: float = 4.0
 
@@ -123,11 +135,12 @@ class Sigmoid(Surrogate):
         return torch.sigmoid(z)
 
 
-@register("surrogate", "triangle")
+@register("surrogate", "triangle", paper=BELLEC, status="exact")
 @dataclass(frozen=True)
 class Triangle(Surrogate):
     """grad = α max(0, 1 − α|u|);  half width 1/α.
 
+    With α = 1 and ``scale`` for its damping factor this is the pseudo-derivative of the source.
     Source: Bellec et al., NeurIPS 2018 (arXiv 1803.09574).
     """
 
@@ -139,12 +152,12 @@ class Triangle(Surrogate):
         return 0.5 + inner - 0.5 * inner * inner.abs()
 
 
-@register("surrogate", "rectangle")
+@register("surrogate", "rectangle", paper=STBP, status="exact")
 @dataclass(frozen=True)
 class Rectangle(Surrogate):
     """grad = α where α|u| < 1/2, else 0;  full width 1/α.
 
-    Source: Wu et al., Frontiers in Neuroscience 12:331, 2018.
+    Source: Wu et al., Frontiers in Neuroscience 12:331, 2018, first curve, a1 = 1/α.
     """
 
     def slope(self, z: Tensor) -> Tensor:
@@ -154,7 +167,7 @@ class Rectangle(Surrogate):
         return (z + 0.5).clamp(0, 1)
 
 
-@register("surrogate", "fast_sigmoid")
+@register("surrogate", "fast_sigmoid", paper=SUPERSPIKE, status="exact")
 @dataclass(frozen=True)
 class FastSigmoid(Surrogate):
     """grad = (α/2) / (1 + α|u|)²;  primitive = (αu / (1 + α|u|) + 1) / 2.
@@ -172,10 +185,13 @@ class FastSigmoid(Surrogate):
         return 0.5 * (z / (1 + z.abs()) + 1)
 
 
-@register("surrogate", "gaussian")
+@register("surrogate", "gaussian", paper=STBP, status="exact")
 @dataclass(frozen=True)
 class Gaussian(Surrogate):
-    """grad = α φ(αu), φ the standard normal density (σ = 1/α);  primitive = Φ(αu)."""
+    """grad = α φ(αu), φ the standard normal density (σ = 1/α);  primitive = Φ(αu).
+
+    Source: Wu et al., Frontiers in Neuroscience 12:331, 2018, fourth curve, a4 = 1/α².
+    """
 
     alpha: float = 2.0
 
@@ -186,7 +202,7 @@ class Gaussian(Surrogate):
         return _distribution(z)
 
 
-@register("surrogate", "multi_gaussian")
+@register("surrogate", "multi_gaussian", paper=YIN, status="exact")
 @dataclass(frozen=True)
 class MultiGaussian(Surrogate):
     """grad = (1 + a) N(u; 0, σ²) − a N(u; σ, (sσ)²) − a N(u; −σ, (sσ)²), σ = 1/α.
@@ -209,7 +225,7 @@ class MultiGaussian(Surrogate):
         return (1 + self.side) * _distribution(z) - self.side * lobes
 
 
-@register("surrogate", "exponential")
+@register("surrogate", "exponential", paper=SLAYER, status="exact")
 @dataclass(frozen=True)
 class Exponential(Surrogate):
     """grad = (α/2) exp(−α|u|);  primitive = the Laplace distribution function.
@@ -227,7 +243,7 @@ class Exponential(Surrogate):
         return torch.where(z < 0, tail, 1 - tail)
 
 
-@register("surrogate", "straight_through")
+@register("surrogate", "straight_through", paper=BENGIO, status="exact")
 @dataclass(frozen=True)
 class StraightThrough(Surrogate):
     """grad = α everywhere;  primitive = αu.

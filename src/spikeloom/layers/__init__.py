@@ -1,12 +1,15 @@
 """Layers: parameters and one call over a sequence [T, N, *]."""
 
-from spikeloom.layers.base import Neuron, Rule, ruled
+from spikeloom.layers.base import Neuron, Rule, Temporal, ruled
+from spikeloom.layers.carry import carry, unrolled, whole_only
 from spikeloom.layers.dropout import Dropout
-from spikeloom.layers.membrane import Membrane
+from spikeloom.layers.learnable import neuron_values
+from spikeloom.layers.membrane import Firing, Leaking, Membrane, set_surrogate
 from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
 from spikeloom.layers.over_time import OverTime, is_constant
-from spikeloom.layers.readout import LI
+from spikeloom.layers.readout import LI, NoReadout, spikes
+from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 
 __all__ = [
     "ALIF",
@@ -16,16 +19,27 @@ __all__ = [
     "BatchNorm",
     "CubaLIF",
     "Dropout",
+    "Firing",
+    "Leaking",
     "Membrane",
     "Neuron",
     "NoNorm",
+    "NoReadout",
     "OverTime",
     "ParametricLIF",
     "ReLU",
     "Rule",
     "StepBatchNorm",
+    "Temporal",
+    "TemporalEffectiveBatchNorm",
     "ThresholdBatchNorm",
+    "carry",
     "is_constant",
+    "neuron_values",
     "of_sum",
     "ruled",
+    "set_surrogate",
+    "spikes",
+    "unrolled",
+    "whole_only",
 ]

@@ -1,4 +1,4 @@
-"""What every layer of spiking neurons is: a function of ``spikeloom.functional`` and one rule.
+"""What every layer with dynamics is: a function of ``spikeloom.functional`` and one rule.
 
 The layer reaches its dynamics through one replaceable ``rule``; :func:`ruled` swaps it for the
 length of a ``with``. This is the only hook that a training method gets.
@@ -7,35 +7,33 @@ length of a ``with``. This is the only hook that a training method gets.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from spikeloom.functional import ALIFTrace, CubaTrace, Trace
 
 State = Any  # a tensor, or the named tuple of tensors that the neuron's function returns
-Rule = Callable[["Neuron", Tensor, State], tuple[Tensor, State]]
+Rule = Callable[["Temporal", Tensor, State], tuple[Tensor, State]]
 AnyTrace = Trace | ALIFTrace | CubaTrace
+Layer = TypeVar("Layer", bound="Temporal")
 
 
-def dynamics(neuron: "Neuron", x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-    """The default rule: the neuron's own function with its own arguments."""
-    return neuron.function(x_seq, state, **neuron.arguments())
+def dynamics(layer: "Temporal", x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+    """The default rule: the layer's own function with its own arguments."""
+    return layer.function(x_seq, state, **layer.arguments())
 
 
-class Neuron(nn.Module, ABC):
-    """A layer of spiking neurons over a whole sequence.
+class Temporal(nn.Module, ABC):
+    """A layer whose output depends on what came before: the only kind that has a state.
 
-    ``forward`` starts at rest each call; ``scan`` carries the state explicitly, for streaming;
-    ``trace`` shows every step. ``function`` and ``function_trace`` are the two forms of the
-    neuron's function.
+    ``forward`` starts at rest each call; ``scan`` carries the state explicitly, for streaming.
 
     Shape:
-        x_seq [T, N, *] -> spike_seq [T, N, *]
+        x_seq [T, N, *] -> [T, N, *]
     """
 
     function: Callable[..., tuple[Tensor, State]]
-    function_trace: Callable[..., AnyTrace]
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +50,19 @@ class Neuron(nn.Module, ABC):
         """``forward`` from a given state; also returns the state after the last step."""
         return self.rule(self, x_seq, state)
 
+
+class Neuron(Temporal):
+    """A layer of spiking neurons over a whole sequence.
+
+    ``trace`` shows every step; ``function`` and ``function_trace`` are the two forms of the
+    neuron's function.
+
+    Shape:
+        x_seq [T, N, *] -> spike_seq [T, N, *]
+    """
+
+    function_trace: Callable[..., AnyTrace]
+
     def trace(self, x_seq: Tensor, state: State = None) -> AnyTrace:
         """Spikes, potentials and whatever else a step leaves, for plots and membrane losses.
 
@@ -65,14 +76,24 @@ class Neuron(nn.Module, ABC):
 
 
 @contextmanager
-def ruled(model: nn.Module, rule: Rule) -> Iterator[list[Neuron]]:
-    """Let every neuron of ``model`` follow ``rule`` inside the block; restores the old rules."""
-    neurons = [module for module in model.modules() if isinstance(module, Neuron)]
-    before = [neuron.rule for neuron in neurons]
+def ruled(
+    model: nn.Module,
+    rule: Rule,
+    kind: type[Layer] = Neuron,  # type: ignore[assignment]
+) -> Iterator[list[Layer]]:
+    """Let every neuron of ``model`` follow ``rule`` inside the block; restores the old rules.
+
+    Args:
+        model: where to look for them.
+        rule: what they follow.
+        kind: which layers; ``Temporal`` for read-outs that integrate as well.
+    """
+    layers = [module for module in model.modules() if isinstance(module, kind)]
+    before = [layer.rule for layer in layers]
     try:
-        for neuron in neurons:
-            neuron.rule = rule
-        yield neurons
+        for layer in layers:
+            layer.rule = rule
+        yield layers
     finally:
-        for neuron, old in zip(neurons, before, strict=True):
-            neuron.rule = old
+        for layer, old in zip(layers, before, strict=True):
+            layer.rule = old

@@ -1,93 +1,176 @@
-"""Numbers of a neuron that may be learnt: for the layer, per channel or per neuron."""
+"""Values of a neuron, fixed or learnt: for the layer, per channel or per neuron."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from spikeloom.functional import Decay, euler
+from spikeloom.functional import Decay, Value, euler
+from spikeloom.functional.neurons.inputs import misfit
 
 Per = Literal["layer", "channel", "neuron"]
 
 
-class Constant(nn.Module):
-    """A number that may be learnt, for the layer, per channel or per neuron.
+class NeuronValue(nn.Module):
+    """A number or tensor that a neuron computes with; learnt, it is the parameter ``raw``.
 
-    Args:
-        value: where it starts.
-        learn: whether it is a parameter (else a buffer).
-        per: one value for the ``layer``, one per ``channel`` or one per ``neuron``.
-        shape: [C, *] of one sample, needed unless ``per`` is ``layer``.
-        to_raw, from_raw: the change of variable under which it is learnt.
-    Raises:
-        ValueError: unknown ``per``, or values per channel or neuron without a shape.
+    A fixed number stays a number; a fixed tensor is the buffer ``start``.
     """
 
-    raw: Tensor
+    raw: nn.Parameter
+    start: Tensor
 
-    def __init__(
-        self,
-        value: float,
-        *,
-        learn: bool = False,
-        per: Per = "layer",
-        shape: Sequence[int] | None = None,
-        to_raw: Callable[[Tensor], Tensor] | None = None,
-        from_raw: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, value: Value, raw: Tensor | None = None) -> None:
         super().__init__()
-        self.value = value
-        self.fixed = not learn and per == "layer"
-        self.from_raw = from_raw
-        raw = torch.full(_parameter_shape(per, shape), float(value))
-        if self.fixed:
-            return
-        if learn:
-            self.raw = nn.Parameter(to_raw(raw) if to_raw else raw)
-        else:
-            self.from_raw = None
-            self.register_buffer("raw", raw)
+        self.number = None if isinstance(value, Tensor) else float(value)
+        self.learnt = raw is not None
+        if raw is not None:
+            self.raw = nn.Parameter(raw)
+        elif isinstance(value, Tensor):
+            self.register_buffer("start", value)
 
-    def now(self) -> float | Tensor:
+    def now(self) -> Value:
         """The value to compute with."""
-        if self.fixed:
-            return self.value
-        return self.from_raw(self.raw) if self.from_raw else self.raw
+        if self.learnt:
+            return self.from_raw()
+        return self.start if self.number is None else self.number
+
+    def from_raw(self) -> Tensor:
+        """The learnt value; one that is kept in bounds overrides this."""
+        return self.raw
+
+
+class Above(NeuronValue):
+    """A value that stays above ``floor`` while it is learnt.
+
+    value = floor + gap exp(raw), with ``gap`` from the floor to where it starts; raw starts at 0,
+    so that the first value is the given one, and weight decay pulls the value back to it. Steps of
+    raw change the gap by a share of itself.
+
+    """
+
+    gap: Tensor
+
+    def __init__(self, value: Value, *, learn: bool, floor: float) -> None:
+        start = torch.as_tensor(value)
+        super().__init__(value, torch.zeros_like(start) if learn else None)
+        self.floor = floor
+        if learn:
+            self.register_buffer("gap", start - floor)
+
+    def from_raw(self) -> Tensor:
+        value = self.gap * self.raw.exp()
+        return value + self.floor if self.floor else value
+
+
+class Share(NeuronValue):
+    """A value that stays between 0 and 1 while it is learnt: value = sigmoid(raw)."""
+
+    def __init__(self, value: Value, *, learn: bool) -> None:
+        super().__init__(value, torch.logit(torch.as_tensor(value)) if learn else None)
+
+    def from_raw(self) -> Tensor:
+        return torch.sigmoid(self.raw)
 
 
 class LearntDecay(nn.Module):
     """A :class:`Decay` whose ``keep`` may be learnt, as the logit of ``keep``.
 
     keep = sigmoid(raw), so 1/tau = sigmoid(-raw), which is parametric LIF's w up to its sign.
-
-    Raises:
-        ValueError: a learnt decay that starts outside (0, 1).
     """
 
-    def __init__(
-        self,
-        start: Decay,
-        *,
-        learn: bool = False,
-        per: Per = "layer",
-        shape: Sequence[int] | None = None,
-    ) -> None:
+    def __init__(self, keep: Value, decay_input: bool, *, learn: bool) -> None:
         super().__init__()
-        keep = float(start.keep)
-        if learn and not 0.0 < keep < 1.0:
-            raise ValueError(f"a learnt decay must start between 0 and 1, got keep = {keep}")
-        self.start = start
-        self.keep = Constant(
-            keep, learn=learn, per=per, shape=shape, to_raw=torch.logit, from_raw=torch.sigmoid
-        )
+        self.decay_input = decay_input
+        self.keep = Share(keep, learn=learn)
 
     def now(self) -> Decay:
         """The decay to compute with."""
-        return Decay(self.keep.now(), self.start.decay_input)
+        # Looking at the values at every call would make an accelerator wait.
+        return Decay(self.keep.now(), self.decay_input, trusted=True)
+
+    def extra_repr(self) -> str:
+        keep = self.keep.now()
+        shown = f"of shape {tuple(keep.shape)}" if isinstance(keep, Tensor) else f"{keep:.4g}"
+        return f"keep {shown}, decay_input={self.decay_input}"
 
 
-def one_decay(tau: float | None, decay_input: bool, decay: Decay | None) -> Decay:
+@dataclass(frozen=True)
+class Values:
+    """Makes the values of a layer of neurons from numbers or tensors.
+
+    Args:
+        shape: [C, *] of one sample, needed for one value per channel or neuron.
+        learn: names of those that are parameters.
+        per: for what one number stands: the ``layer``, a ``channel`` or a ``neuron``; or a word
+            for each name, ``layer`` for those left out. A tensor has a shape of its own, and is
+            repeated where ``per`` asks for more.
+        known: names that the layer has.
+    Raises:
+        ValueError: unknown name in learn or per; unknown word; no shape, or a tensor that does not
+            fit it; a learnt value that does not start within its bounds.
+    """
+
+    shape: Sequence[int] | None
+    learn: Sequence[str]
+    per: Per | Mapping[str, Per]
+    known: Sequence[str]
+
+    def __post_init__(self) -> None:
+        _check_names("learn", self.learn, self.known)
+        _check_names("per", self.per if isinstance(self.per, Mapping) else (), self.known)
+
+    def above(self, name: str, value: Value, floor: float = 0.0) -> Above:
+        """A value that stays above ``floor`` if it is learnt."""
+        learn = name in self.learn
+        if learn and not ends(value)[0] > floor:
+            raise ValueError(f"a learnt {name} must start above {floor:g}, got {value}")
+        return Above(self._spread(name, value), learn=learn, floor=floor)
+
+    def decay(self, name: str, decay: Decay) -> LearntDecay:
+        """A decay; ``keep`` stays between 0 and 1 if it is learnt."""
+        learn = name in self.learn
+        least, most = ends(decay.keep)
+        if learn and not (least > 0 and most < 1):
+            raise ValueError(f"a learnt {name} must start between 0 and 1, got keep = {decay.keep}")
+        return LearntDecay(self._spread(name, decay.keep), decay.decay_input, learn=learn)
+
+    def _spread(self, name: str, value: Value) -> Value:
+        per = self.per.get(name, "layer") if isinstance(self.per, Mapping) else self.per
+        shape = _parameter_shape(per, self.shape)
+        if not isinstance(value, Tensor):
+            return float(value) if per == "layer" else torch.full(shape, float(value))
+        own = value.detach().clone()
+        own = own if own.is_floating_point() else own.to(torch.get_default_dtype())
+        allowed = shape if per != "layer" else self.shape
+        if allowed is not None and (problem := misfit(name, own, (1, *allowed))):
+            raise ValueError(problem)
+        return own if per == "layer" else own.expand(shape).clone()
+
+
+def neuron_values(model: nn.Module) -> set[str]:
+    """Names of all parameters that are values of neurons: decays, thresholds, adaptation.
+
+    For parameter groups: such values are few and seldom want the weight decay of weights.
+    """
+    return {
+        f"{name}.raw".lstrip(".")
+        for name, module in model.named_modules()
+        if isinstance(module, NeuronValue) and module.learnt
+    }
+
+
+def ends(value: Value) -> tuple[float, float]:
+    """The least and the greatest number in a value."""
+    if isinstance(value, Tensor):
+        least, most = value.detach().aminmax()
+        return float(least), float(most)
+    return float(value), float(value)
+
+
+def one_decay(tau: Value | None, decay_input: bool, decay: Decay | None) -> Decay:
     """The decay that was asked for, by time constant or as it is; ``euler(2)`` if neither.
 
     Raises:
@@ -98,14 +181,14 @@ def one_decay(tau: float | None, decay_input: bool, decay: Decay | None) -> Deca
     return decay or euler(2.0 if tau is None else tau, decay_input=decay_input)
 
 
-def check_learn(learn: Iterable[str], learnable: Sequence[str]) -> None:
-    """Raise ValueError unless everything to learn is something this layer can learn."""
-    if unknown := set(learn) - set(learnable):
-        choices = ", ".join(map(repr, learnable))
-        raise ValueError(f"learn may hold {choices}; got {', '.join(map(repr, sorted(unknown)))}")
+def _check_names(argument: str, names: Iterable[str], known: Sequence[str]) -> None:
+    if unknown := set(names) - set(known):
+        choices = ", ".join(map(repr, known))
+        given = ", ".join(map(repr, sorted(unknown)))
+        raise ValueError(f"{argument} may hold {choices}; got {given}")
 
 
-def _parameter_shape(per: Per, shape: Sequence[int] | None) -> tuple[int, ...]:
+def _parameter_shape(per: str, shape: Sequence[int] | None) -> tuple[int, ...]:
     if per == "layer":
         return ()
     if per not in ("channel", "neuron"):

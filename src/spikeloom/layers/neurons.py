@@ -1,28 +1,26 @@
 """Neuron layers: parameters around one function of ``spikeloom.functional`` each.
 
-LIF is :class:`Membrane` with a function; the others add what is theirs. Their constructors are
-written out, because recipes are checked against them.
+LIF is :class:`Membrane` with a function; the others add what is theirs and pass the rest on.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
 from spikeloom.functional import (
     NO_DECAY,
     Decay,
-    Reset,
-    Surrogate,
+    Value,
     alif_trace,
     cuba_lif_trace,
     exponential,
     lif_trace,
 )
-from spikeloom.functional.neurons.alif import PAPER as ALIF_PAPER
+from spikeloom.functional.sources import BELLEC, PLIF
 from spikeloom.kernels import door
-from spikeloom.layers.learnable import Constant, LearntDecay, Per, one_decay
-from spikeloom.layers.membrane import Membrane
+from spikeloom.layers.learnable import ends, one_decay
+from spikeloom.layers.membrane import Firing, Leaking, Membrane
 from spikeloom.registry import register
 
 
@@ -36,6 +34,8 @@ class LIF(Membrane):
 
     Shape:
         x_seq [T, N, *] -> spike_seq [T, N, *]
+    Source:
+        Gerstner et al., Neuronal Dynamics (2014), sec. 1.3; see :func:`spikeloom.functional.lif`.
     Example:
         >>> LIF(tau=2.0)(torch.ones(4, 2, 3)).shape
         torch.Size([4, 2, 3])
@@ -45,7 +45,7 @@ class LIF(Membrane):
     function_trace = staticmethod(lif_trace)
 
 
-@register("neuron", "plif")
+@register("neuron", "plif", paper=PLIF, status="exact")
 class ParametricLIF(LIF):
     """Parametric LIF: LIF whose decay is learnt.
 
@@ -72,30 +72,21 @@ class IF(LIF):
 
     Shape:
         x_seq [T, N, *] -> spike_seq [T, N, *]
+    Source:
+        Gerstner et al., Neuronal Dynamics (2014), sec. 1.3; see :func:`spikeloom.functional.if_`.
     """
 
     learnable = ("v_threshold",)
 
-    def __init__(
-        self,
-        shape: Sequence[int] | None = None,
-        *,
-        v_threshold: float = 1.0,
-        reset: Reset = "hard",
-        v_reset: float = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
-        strict: bool = False,
-        learn: Sequence[str] = (),
-        per: Per = "layer",
-    ) -> None:
-        super().__init__(
-            shape, decay=NO_DECAY, v_threshold=v_threshold, reset=reset, v_reset=v_reset,
-            detach_reset=detach_reset, surrogate=surrogate, strict=strict, learn=learn, per=per,
-        )  # fmt: skip
+    def __init__(self, shape: Sequence[int] | None = None, **options: Unpack[Firing]) -> None:
+        if leak := options.keys() - Firing.__annotations__.keys():
+            raise TypeError(
+                f"IF neurons do not leak and take no {', '.join(sorted(leak))}; use LIF"
+            )
+        super().__init__(shape, decay=NO_DECAY, **options)
 
 
-@register("neuron", "alif", paper=ALIF_PAPER)
+@register("neuron", "alif", paper=BELLEC, status="exact")
 class ALIF(Membrane):
     """Adaptive LIF neurons: every spike raises the neuron's threshold for a while.
 
@@ -108,11 +99,13 @@ class ALIF(Membrane):
         tau_adaptation: time constant of the adaptation [steps], > 0; short for
             ``adaptation_decay=exponential(tau_adaptation)``; 200 if neither is given.
         adaptation_decay: another convention; instead of ``tau_adaptation``.
-        beta: rise of the threshold per unit of adaptation [v_threshold].
+        beta: rise of the threshold per unit of adaptation [v_threshold], >= 0; learnt, it stays
+            above 0.
     Shape:
         x_seq [T, N, *] -> spike_seq [T, N, *]
     Raises:
-        ValueError: tau_adaptation and adaptation_decay both given, and as :class:`Membrane`.
+        ValueError: tau_adaptation and adaptation_decay both given; beta < 0; and as
+            :class:`Membrane`.
     Source:
         Bellec et al., NeurIPS 2018 (arXiv 1803.09574); see :func:`spikeloom.functional.alif`.
     """
@@ -125,33 +118,19 @@ class ALIF(Membrane):
         self,
         shape: Sequence[int] | None = None,
         *,
-        tau_adaptation: float | None = None,
+        tau_adaptation: Value | None = None,
         adaptation_decay: Decay | None = None,
-        beta: float = 0.2,
-        tau: float | None = None,
-        decay_input: bool = True,
-        decay: Decay | None = None,
-        v_threshold: float = 1.0,
-        reset: Reset = "hard",
-        v_reset: float = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
-        strict: bool = False,
-        learn: Sequence[str] = (),
-        per: Per = "layer",
+        beta: Value = 0.2,
+        **options: Unpack[Leaking],
     ) -> None:
-        super().__init__(
-            shape, tau=tau, decay_input=decay_input, decay=decay, v_threshold=v_threshold,
-            reset=reset, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate,
-            strict=strict, learn=learn, per=per,
-        )  # fmt: skip
+        super().__init__(shape, **options)
         if adaptation_decay is not None and tau_adaptation is not None:
             raise ValueError("give tau_adaptation or adaptation_decay, not both")
         start = adaptation_decay or exponential(200.0 if tau_adaptation is None else tau_adaptation)
-        self.adaptation_decay = LearntDecay(
-            start, learn="adaptation_decay" in learn, per=per, shape=shape
-        )
-        self.beta = Constant(beta, learn="beta" in learn, per=per, shape=shape)
+        if not ends(beta)[0] >= 0:
+            raise ValueError(f"beta must be >= 0: spikes raise the threshold; got {beta}")
+        self.adaptation_decay = self.values.decay("adaptation_decay", start)
+        self.beta = self.values.above("beta", beta)
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -178,6 +157,9 @@ class CubaLIF(Membrane):
         x_seq [T, N, *] -> spike_seq [T, N, *]
     Raises:
         ValueError: tau_syn and synapse both given, and as :class:`Membrane`.
+    Source:
+        Gerstner et al., Neuronal Dynamics (2014), sec. 1.3 and 3.1;
+        see :func:`spikeloom.functional.cuba_lif`.
     """
 
     function = staticmethod(door("cuba_lif"))
@@ -188,27 +170,13 @@ class CubaLIF(Membrane):
         self,
         shape: Sequence[int] | None = None,
         *,
-        tau_syn: float | None = None,
+        tau_syn: Value | None = None,
         synapse: Decay | None = None,
-        tau: float | None = None,
-        decay_input: bool = True,
-        decay: Decay | None = None,
-        v_threshold: float = 1.0,
-        reset: Reset = "hard",
-        v_reset: float = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
-        strict: bool = False,
-        learn: Sequence[str] = (),
-        per: Per = "layer",
+        **options: Unpack[Leaking],
     ) -> None:
-        super().__init__(
-            shape, tau=tau, decay_input=decay_input, decay=decay, v_threshold=v_threshold,
-            reset=reset, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate,
-            strict=strict, learn=learn, per=per,
-        )  # fmt: skip
-        start = one_decay(tau_syn, decay_input, synapse)
-        self.synapse = LearntDecay(start, learn="synapse" in learn, per=per, shape=shape)
+        super().__init__(shape, **options)
+        start = one_decay(tau_syn, options.get("decay_input", True), synapse)
+        self.synapse = self.values.decay("synapse", start)
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), "synapse": self.synapse.now()}

@@ -134,7 +134,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-@register("norm", "tdbn", paper=TDBN)
+@register("norm", "tdbn", paper=TDBN, status="exact")
 class ThresholdBatchNorm(BatchNorm):
     """Threshold-dependent batch normalisation (tdBN).
 
@@ -143,7 +143,7 @@ class ThresholdBatchNorm(BatchNorm):
 
     Args:
         channels: C.
-        v_threshold: threshold of the neurons that follow.
+        v_threshold: threshold of the neurons that follow; a recipe leaves it out, and it is theirs.
         alpha: 1; where branches add up, :func:`of_sum` makes it smaller.
     Shape:
         x_seq [T, N, C, *] -> [T, N, C, *]
@@ -183,7 +183,7 @@ def of_sum(norm: nn.Module, branches: int = 2) -> nn.Module:
     return norm
 
 
-@register("norm", "bntt", paper=BNTT)
+@register("norm", "bntt", paper=BNTT, status="exact")
 class StepBatchNorm(nn.Module):
     """Batch normalisation through time (BNTT): each step has its own statistics and scale.
 

@@ -1,17 +1,19 @@
-"""Read-outs that do not spike."""
+"""Read-outs: what follows the last linear map of a network. None, leaky integrators, or spikes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from spikeloom.functional import Decay
+from spikeloom.functional import Decay, Value
 from spikeloom.kernels import door
-from spikeloom.layers.learnable import LearntDecay, Per, check_learn, one_decay
+from spikeloom.layers.base import Temporal
+from spikeloom.layers.learnable import Per, Values, one_decay
+from spikeloom.registry import register
 
-_li = door("li")
 
-
-class LI(nn.Module):
+@register("readout", "li")
+class LI(Temporal):
     """Leaky integrators: a read-out of potentials.
 
     v[t] = keep v[t-1] + gain x[t]
@@ -32,28 +34,43 @@ class LI(nn.Module):
         torch.Size([5, 1, 2])
     """
 
+    function = staticmethod(door("li"))
+
     def __init__(
         self,
         shape: Sequence[int] | None = None,
         *,
-        tau: float | None = None,
+        tau: Value | None = None,
         decay_input: bool = True,
         decay: Decay | None = None,
         learn: Sequence[str] = (),
-        per: Per = "layer",
+        per: Per | Mapping[str, Per] = "layer",
     ) -> None:
         super().__init__()
-        check_learn(learn, ("decay",))
-        start = one_decay(tau, decay_input, decay)
-        self.decay = LearntDecay(start, learn="decay" in learn, per=per, shape=shape)
+        values = Values(shape, learn, per, ("decay",))
+        self.decay = values.decay("decay", one_decay(tau, decay_input, decay))
 
-    def forward(self, x_seq: Tensor) -> Tensor:
-        return self.scan(x_seq)[0]
-
-    def scan(self, x_seq: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``forward`` from a given state; also returns the state after the last step."""
-        after: tuple[Tensor, Tensor] = _li(x_seq, state, decay=self.decay.now())
-        return after
+    def arguments(self) -> dict[str, Any]:
+        return {"decay": self.decay.now()}
 
     def extra_repr(self) -> str:
-        return f"{self.decay.start}"
+        return self.decay.extra_repr()
+
+
+@register("readout", "none")
+class NoReadout(nn.Identity):
+    """What the last linear map puts out, as it is."""
+
+    def __init__(self, shape: Sequence[int] | None = None) -> None:
+        super().__init__()
+
+
+@register("readout", "spikes")
+def spikes(shape: tuple[int, ...], *, neuron: Callable[[tuple[int, ...]], nn.Module]) -> nn.Module:
+    """One more layer of neurons: the network answers in spikes, for losses on spike counts.
+
+    Args:
+        shape: (K,), one neuron for each class.
+        neuron: makes the neurons; those of the network unless told otherwise.
+    """
+    return neuron(shape)

@@ -1,6 +1,23 @@
-"""Training methods, one a file; ``base`` holds the protocol."""
+"""Training methods, one a file; ``base`` holds the protocols of learners and callbacks."""
 
-from spikeloom.learning.base import Batch, Learner, Loss, Metrics, Progress, Unsupported
+from spikeloom.learning.base import Batch, Callback, Learner, Loss, Metrics, Progress, Unsupported
 from spikeloom.learning.bptt import BPTT
+from spikeloom.learning.dspike import DspikeSearch
+from spikeloom.learning.esg import EvolutionarySurrogate
+from spikeloom.learning.im_loss import IMLoss
+from spikeloom.learning.shortcut_bp import ShortcutBP
 
-__all__ = ["BPTT", "Batch", "Learner", "Loss", "Metrics", "Progress", "Unsupported"]
+__all__ = [
+    "BPTT",
+    "Batch",
+    "Callback",
+    "DspikeSearch",
+    "EvolutionarySurrogate",
+    "IMLoss",
+    "Learner",
+    "Loss",
+    "Metrics",
+    "Progress",
+    "ShortcutBP",
+    "Unsupported",
+]

@@ -1,8 +1,10 @@
 """The protocol of a training method, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -17,11 +19,15 @@ class Batch(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What a step saw: the loss it descended, the logits of every step [T, N, K], extras."""
+    """What a step saw: the loss it descended and the logits of every step [T, N, K].
+
+    ``increments`` holds changes that the loop adds to parameters, by name, after the optimizer's
+    own: for local rules beside a gradient method, whose moments they must not touch.
+    """
 
     loss: Tensor
     logits_seq: Tensor
-    extra: dict[str, float] = {}  # noqa: RUF012 never written to
+    increments: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -42,20 +48,66 @@ class Progress:
 class Learner(Protocol):
     """A training method.
 
-    ``prepare`` may add what training needs (heads, teachers), ``finish`` takes it out again.
+    ``prepare`` may add what training needs (heads, teachers), by wrapping the model; ``finish``
+    takes it out again and leaves the prepared model as it is: it is called whenever the plain
+    model is wanted, for validation and for the best weights too. What a method remembers from one
+    step to the next belongs into buffers of the prepared model, so that checkpoints hold it.
+
     ``step`` leaves gradients in ``.grad`` and does nothing else to the model: clipping, scaling,
     reduction over processes and the optimizer belong to the loop. A local rule writes -ΔW there.
     Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does.
     """
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The model to train."""
+        """The model to train; on the device of the given one, and without training anything."""
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         """One batch: fills ``.grad`` of the model's parameters."""
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """The model without what ``prepare`` added."""
+        """The plain model inside a prepared one, with the same parameters."""
+
+
+class Callback:
+    """Goes along with any learner: a further term of the loss, a slope that changes with time.
+
+    What it remembers is what ``state`` returns, as plain values: it is kept in checkpoints.
+    ``apply`` is called after every change of the state, also after a resume.
+    """
+
+    def state(self) -> dict[str, Any]:
+        """Plain values to go on from."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state` returned."""
+
+    def apply(self, model: nn.Module) -> None:
+        """Bring the model in line with the state."""
+
+    def epoch(
+        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
+    ) -> dict[str, float]:
+        """Before an epoch: change the state; returns what to note in the metrics.
+
+        Parameters, buffers, gradients and random numbers are put back afterwards.
+
+        Args:
+            model: the prepared model, in training mode.
+            probe: so many samples of the training set as a batch, without augmentation; every
+                process gets the same ones.
+            loss: the phase's loss.
+            progress: where training stands.
+        """
+        return {}
+
+    @contextmanager
+    def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+        """Around each step of the learner: a function that gives what to add to the loss.
+
+        It is called after the forward pass, each time that the learner asks for its loss.
+        """
+        yield lambda: None
 
 
 class Unsupported(TypeError):  # noqa: N818 the name says what it is

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from spikeloom.layers import unrolled
 from spikeloom.learning.base import Batch, Loss, Metrics, Progress
 from spikeloom.papers import Paper
 from spikeloom.registry import register
@@ -32,7 +33,7 @@ class BPTT:
         return model
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
-        logits_seq = model(batch.x_seq)
+        logits_seq = unrolled(model, batch.x_seq)
         value = loss(logits_seq, batch.y)
         value.backward()
         return Metrics(value.detach(), logits_seq.detach())

@@ -8,6 +8,7 @@ from spikeloom.layers import Dropout, OverTime
 
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
+MakeReadout = Callable[[tuple[int, ...]], nn.Module]
 Size = tuple[int, int]
 
 
@@ -51,6 +52,12 @@ def linear_layer(
     """Dropout (if any), linear map without bias, norm and neuron."""
     before = [Dropout(dropout)] if dropout else []
     return [*before, OverTime(nn.Linear(n, out, bias=False)), norm(out), neuron((out,))]
+
+
+def last_layer(n: int, num_classes: int, readout: MakeReadout | None) -> list[nn.Module]:
+    """A linear map to one value for each class, and the read-out of these if any."""
+    linear = OverTime(nn.Linear(n, num_classes))
+    return [linear, readout((num_classes,))] if readout else [linear]
 
 
 def initialise(model: nn.Module) -> None:

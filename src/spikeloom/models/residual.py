@@ -5,7 +5,37 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from spikeloom.layers import of_sum
+from spikeloom.layers.norms import TDBN
 from spikeloom.models.parts import MakeNeuron, MakeNorm, Size, conv_norm, strided
+from spikeloom.papers import Paper
+from spikeloom.registry import register
+
+SEW = Paper(
+    key="fang2021sew",
+    title="Deep Residual Learning in Spiking Neural Networks",
+    authors=(
+        "Wei Fang",
+        "Zhaofei Yu",
+        "Yanqi Chen",
+        "Tiejun Huang",
+        "Timothée Masquelier",
+        "Yonghong Tian",
+    ),
+    venue="Advances in Neural Information Processing Systems",
+    year=2021,
+    url="https://arxiv.org/abs/2102.04159",
+    code="https://github.com/fangwei123456/Spike-Element-Wise-ResNet",
+)
+MS = Paper(
+    key="hu2024msresnet",
+    title="Advancing Spiking Neural Networks Toward Deep Residual Learning",
+    authors=("Yifan Hu", "Lei Deng", "Yujie Wu", "Man Yao", "Guoqi Li"),
+    venue="IEEE Transactions on Neural Networks and Learning Systems",
+    form="article",
+    year=2024,
+    url="https://arxiv.org/abs/2112.08954",
+    code="https://github.com/Ariande1/MS-ResNet",
+)
 
 MakeBlock = Callable[[int, int, int, Size, MakeNeuron, MakeNorm], "Block"]
 
@@ -26,6 +56,7 @@ class Block(nn.Module):
         return y_seq
 
 
+@register("residual", "standard", paper=TDBN, status="exact")
 def standard(
     c: int, out: int, stride: int, size: Size, neuron: MakeNeuron, norm: MakeNorm
 ) -> Block:
@@ -47,6 +78,7 @@ def standard(
     return Block(nn.Sequential(*body), nn.Sequential(*across), neuron(shape))
 
 
+@register("residual", "sew", paper=SEW, status="exact")
 def sew(c: int, out: int, stride: int, size: Size, neuron: MakeNeuron, norm: MakeNorm) -> Block:
     """Neurons before the addition: neuron(norm(conv(spikes))) + shortcut(x), of spikes (SEW).
 
@@ -67,6 +99,7 @@ def sew(c: int, out: int, stride: int, size: Size, neuron: MakeNeuron, norm: Mak
     return Block(nn.Sequential(*body), nn.Sequential(*across), nn.Identity())
 
 
+@register("residual", "membrane", paper=MS, status="exact")
 def membrane(
     c: int, out: int, stride: int, size: Size, neuron: MakeNeuron, norm: MakeNorm
 ) -> Block:
@@ -76,7 +109,8 @@ def membrane(
     with a zero body the block is the identity.
 
     Source:
-        Hu et al., arXiv 2112.08954. There the last norm of every body starts at weight 0.
+        Hu et al., IEEE TNNLS 2024 (arXiv 2112.08954). There the last norm of every body starts at
+        weight 0.
     """
     shape = (out, *strided(size, stride))
     body = (

@@ -9,8 +9,10 @@ from spikeloom.layers import OverTime
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
+    MakeReadout,
     check_input,
     initialise,
+    last_layer,
     linear_layer,
     scaled,
 )
@@ -29,10 +31,12 @@ class SpikingMLP(nn.Module):
         num_classes: K.
         neuron: makes the neurons of a layer from the shape (C,) of one sample.
         norm: makes the norm of a layer from its number of channels.
+        readout: makes what follows the last linear map from the shape (K,): leaky integrators
+            (``li``), spiking neurons (``spikes``), or nothing.
         width: multiplies all hidden widths.
         dropout: share of every hidden layer's inputs left out, the same at all steps.
     Shape:
-        x_seq [T, N, *in_shape] -> logits_seq [T, N, K]
+        x_seq [T, N, *in_shape] -> logits_seq [T, N, K], spikes with ``readout=spikes``
     Raises:
         ValueError: when called, an input that does not fit ``in_shape``.
     """
@@ -45,6 +49,7 @@ class SpikingMLP(nn.Module):
         num_classes: int,
         neuron: MakeNeuron,
         norm: MakeNorm,
+        readout: MakeReadout | None = None,
         width: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
@@ -58,7 +63,7 @@ class SpikingMLP(nn.Module):
             layer = linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout)
             self.stages.append(nn.Sequential(*layer))
             n = out
-        self.readout = OverTime(nn.Linear(n, num_classes))
+        self.readout = nn.Sequential(*last_layer(n, num_classes, readout))
         initialise(self)
 
     def forward(self, x_seq: Tensor) -> Tensor:

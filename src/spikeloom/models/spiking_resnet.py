@@ -10,10 +10,12 @@ from spikeloom.layers import OverTime
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
+    MakeReadout,
     Size,
     check_input,
     conv_norm,
     initialise,
+    last_layer,
     linear_layer,
     scaled,
     strided,
@@ -38,12 +40,14 @@ class SpikingResNet(nn.Module):
         num_classes: K.
         neuron: makes the neurons of a layer from the shape (C, *) of one sample.
         norm: makes the norm of a layer from its number of channels.
+        readout: makes what follows the last linear map from the shape (K,): leaky integrators
+            (``li``), spiking neurons (``spikes``), or nothing.
         width: multiplies all widths.
         residual: ``standard`` (neurons after the addition), ``sew`` (before it, spikes are added)
             or ``membrane`` (neurons first, real values are added).
         stem: ``cifar`` (3x3, no pooling) or ``imagenet`` (7x7 of stride 2, max-pooling by 2).
     Shape:
-        x_seq [T, N, C, H, W] -> logits_seq [T, N, K]
+        x_seq [T, N, C, H, W] -> logits_seq [T, N, K], spikes with ``readout=spikes``
     Raises:
         ValueError: unknown residual or stem; when called, an input that does not fit ``in_shape``.
     Source:
@@ -63,6 +67,7 @@ class SpikingResNet(nn.Module):
         num_classes: int,
         neuron: MakeNeuron,
         norm: MakeNorm,
+        readout: MakeReadout | None = None,
         width: float = 1.0,
         residual: Literal["standard", "sew", "membrane"] = "standard",
         stem: Literal["cifar", "imagenet"] = "cifar",
@@ -89,7 +94,7 @@ class SpikingResNet(nn.Module):
             out = scaled(item, width)
             self.head.extend(linear_layer(c, out, neuron=neuron, norm=norm))
             c = out
-        self.head.append(OverTime(nn.Linear(c, num_classes)))
+        self.head.extend(last_layer(c, num_classes, readout))
         initialise(self)
 
     def forward(self, x_seq: Tensor) -> Tensor:

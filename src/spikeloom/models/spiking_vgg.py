@@ -11,10 +11,12 @@ from spikeloom.layers import OverTime
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
+    MakeReadout,
     Size,
     check_input,
     conv_norm,
     initialise,
+    last_layer,
     linear_layer,
     scaled,
     strided,
@@ -45,11 +47,13 @@ class SpikingVGG(nn.Module):
         num_classes: K.
         neuron: makes the neurons of a layer from the shape (C, *) of one sample.
         norm: makes the norm of a layer from its number of channels.
+        readout: makes what follows the last linear map from the shape (K,): leaky integrators
+            (``li``), spiking neurons (``spikes``), or nothing.
         width: multiplies all widths.
         pool: ``average``, ``max`` or ``strided`` (the convolution before it has stride 2).
         dropout: share of the hidden linear layers' inputs left out, the same at all steps.
     Shape:
-        x_seq [T, N, C, H, W] -> logits_seq [T, N, K]
+        x_seq [T, N, C, H, W] -> logits_seq [T, N, K], spikes with ``readout=spikes``
     Raises:
         ValueError: the image is too small for the poolings, or an argument is out of range; when
             called, an input that does not fit ``in_shape``.
@@ -64,6 +68,7 @@ class SpikingVGG(nn.Module):
         num_classes: int,
         neuron: MakeNeuron,
         norm: MakeNorm,
+        readout: MakeReadout | None = None,
         width: float = 1.0,
         pool: Literal["average", "max", "strided"] = "average",
         dropout: float = 0.0,
@@ -93,7 +98,7 @@ class SpikingVGG(nn.Module):
             out = scaled(item, width)
             self.classifier.extend(linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout))
             n = out
-        self.classifier.append(OverTime(nn.Linear(n, num_classes)))
+        self.classifier.extend(last_layer(n, num_classes, readout))
         initialise(self)
 
     @property

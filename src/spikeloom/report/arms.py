@@ -20,6 +20,8 @@ NO_ARM = (
     "data.root",
     "data.workers",
     "data.download",
+    "data.partial",
+    "data.verify",
 )
 
 

@@ -15,7 +15,8 @@ from spikeloom.report.arms import arm_names
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.paired import Difference, mean_sd, paired_difference
 from spikeloom.report.result import Result
-from spikeloom.report.template import render, write_whole
+from spikeloom.report.template import render
+from spikeloom.report.whole import write_file
 from spikeloom.report.wording import change, quantity
 
 Grouped = dict[str, dict[int, tuple[RunFiles, float]]]  # arm -> seed -> the run and its value
@@ -78,20 +79,23 @@ def compare(
 ) -> Comparison:
     """Groups runs into arms and compares the arms.
 
+    Of runs that repeat an arm with a seed, the one that was started last counts: it is what the
+    arm comes to with that seed now, and choosing by time favours no score.
+
     Args:
-        runs: run folders; those without a result or with a metric that is not finite are left
-            out, and listed as such.
+        runs: run folders; repeats, those without a result or with a metric that is not finite are
+            left out, and listed as such.
         metric: dotted name of a number in ``result.json``.
         baseline: arm that the others are paired with, seed by seed; None: no differences
     Raises:
         RunFolderError: not a run folder, or a file in it cannot be read.
-        ValueError: no run counts, no run has the metric, or an arm has a seed twice.
+        ValueError: no run counts, or no run has the metric.
         UnknownNameError: no arm is called like the baseline.
     """
     kept: list[tuple[RunFiles, float]] = []
     left_out: list[tuple[str, str]] = []
     known: set[str] = set()
-    for path in runs:
+    for path in {Path(run).resolve(): run for run in runs}.values():
         files = read_run(path)
         numbers = files.result.flat() if files.result else {}
         known |= numbers.keys()
@@ -105,7 +109,8 @@ def compare(
     if not kept:
         why = "; ".join(f"{path}: {reason}" for path, reason in left_out) or "none was given"
         raise ValueError(f"no run to compare: {why}")
-    return _compared(_by_seed(kept), metric, baseline, tuple(left_out))
+    grouped, repeats = _by_seed(kept)
+    return _compared(grouped, metric, baseline, (*left_out, *repeats))
 
 
 def write_compare(comparison: Comparison, path: Path) -> Path:
@@ -134,21 +139,31 @@ def write_compare(comparison: Comparison, path: Path) -> Path:
         value=lambda number: quantity(metric, number),
         change=lambda number: change(metric, number),
     )
-    return write_whole(Path(path), text)
+    return write_file(Path(path), text.encode())
 
 
-def _by_seed(kept: Sequence[tuple[RunFiles, float]]) -> Grouped:
+def _by_seed(kept: Sequence[tuple[RunFiles, float]]) -> tuple[Grouped, list[tuple[str, str]]]:
+    """The newest run of every arm and seed, and the others with what stands for them."""
     grouped: Grouped = {}
+    repeats: list[tuple[str, str]] = []
     for name, (files, value) in zip(arm_names([f for f, _ in kept]), kept, strict=True):
         seeds = grouped.setdefault(name, {})
         seed = files.result.seed if files.result else 0
         if seed in seeds:
-            raise ValueError(
-                f"{seeds[seed][0].path} and {files.path} are both seed {seed} of {name!r}; "
-                "give one of them"
-            )
-        seeds[seed] = files, value
-    return grouped
+            (older, _), newer = sorted((seeds[seed], (files, value)), key=lambda run: _age(run[0]))
+            why = f"repeated: {newer[0].path} is {name!r} with seed {seed}, too, and was run later"
+            repeats.append((str(older.path), why))
+            seeds[seed] = newer
+        else:
+            seeds[seed] = files, value
+    return grouped, repeats
+
+
+def _age(files: RunFiles) -> tuple[str, int]:
+    """What sorts runs by when they were started; copies of a run by when they were made."""
+    return str(files.environment.get("started", "")), (
+        files.path / "result.json"
+    ).stat().st_mtime_ns
 
 
 def _objection(result: Result | None, metric: str, value: float | None) -> str:

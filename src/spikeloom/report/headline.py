@@ -19,8 +19,8 @@ class Tile:
     note: str = ""
 
 
-def result_tiles(result: Result) -> list[Tile]:
-    """The numbers of a finished run that a reader wants first."""
+def result_tiles(result: Result, phases: int = 1) -> list[Tile]:
+    """The numbers of a finished run, of so many phases, that a reader wants first."""
     test = plain(result.test)
     twin = plain(result.twin.test).get("accuracy") if result.twin else None
     tiles = [
@@ -35,14 +35,17 @@ def result_tiles(result: Result) -> list[Tile]:
         note = f"spiking minus twin: {gap}" if gap else ""
         tiles.append(Tile("Non-spiking twin", percent(twin), note))
     if result.mean_rate is not None:
-        note = "spikes per neuron and step, mean over layers"
+        note = f"spikes per neuron and step, mean over layers, on {result.rated}"
         tiles.append(Tile("Firing rate", f"{result.mean_rate:.3f}", note))
     tiles.append(Tile("Parameters", count(result.parameters), result.model))
     epochs = "" if result.epochs is None else f"{result.epochs} epochs"
     tiles.append(Tile("Training time", duration(result.seconds), epochs))
     if result.best:
+        several = phases > 1 and result.best.phase is not None
+        when = f"phase {result.best.phase}, " if several else ""
+        when += f"epoch {result.best.epoch}"
         tiles.extend(
-            Tile(f"Best validation {name}", quantity(name, value), f"epoch {result.best.epoch}")
+            Tile(f"Best validation {name}", quantity(name, value), when)
             for name, value in plain(result.best.val).items()
             if name == "accuracy"
         )

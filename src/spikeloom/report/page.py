@@ -17,7 +17,8 @@ from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.headline import progress_tiles, result_tiles
 from spikeloom.report.result import Result
 from spikeloom.report.sample import Array
-from spikeloom.report.template import render, write_whole
+from spikeloom.report.template import render
+from spikeloom.report.whole import write_file
 from spikeloom.report.wording import number
 
 DRAWN_LAYERS = 8
@@ -42,18 +43,19 @@ def write_report(run: Path) -> Path:
         RunFolderError: the folder is not a run folder, or one of its files cannot be read.
     """
     files = read_run(run)
-    return write_whole(files.path / "report.html", page(files))
+    return write_file(files.path / "report.html", page(files).encode())
 
 
 def page(files: RunFiles) -> str:
     """The page of a run as text; the same files give the same text."""
     keys = (f"figure-{at}" for at in itertools.count(1))
     result = files.result
+    phases = len({epoch.phase for epoch in files.epochs})
     return render(
         "page.html.jinja",
         files=files,
         result=result,
-        tiles=result_tiles(result) if result else progress_tiles(files.epochs),
+        tiles=result_tiles(result, phases) if result else progress_tiles(files.epochs),
         learning=list(_learning(files, keys)),
         activity=list(_activity(files, keys)),
         classes=list(_classes(result, keys)),
@@ -99,7 +101,11 @@ def _activity(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
     result, sample = files.result, files.sample
     if result and result.firing_rates:
         svg = figures.rate_bars(result.firing_rates, key=next(keys))
-        yield Shown(Markup(svg), "Firing rate of each layer, from input to output.")
+        caption = (
+            "Firing rate of each layer, from input to output: spikes per neuron and step, the mean "
+            f"over the layer and over {result.rated}."
+        )
+        yield Shown(Markup(svg), caption)
     if result and len(result.accuracy_by_step) > 1:
         lines = {"test": result.accuracy_by_step}
         svg = figures.curves(lines, name="accuracy", over="time steps read", key=next(keys))
@@ -149,6 +155,8 @@ def _names(epochs: Sequence[Epoch], part: str) -> list[str]:
 def _rows(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name, value in mapping.items():
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            value = {str(at): item for at, item in enumerate(value, start=1)}
         if isinstance(value, Mapping):
             rows += _rows(value, f"{prefix}{name}.")
         else:

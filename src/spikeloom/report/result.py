@@ -21,9 +21,10 @@ class Part(BaseModel):
 
 
 class Best(Part):
-    """The epoch with the best validation score."""
+    """The epoch with the best validation score; early results do not say of which phase."""
 
     epoch: int
+    phase: int | None = None
     val: Table = Field(default_factory=dict)
 
 
@@ -44,7 +45,8 @@ class Result(Part):
     """Numbers of a finished run; only recipe and seed must be there.
 
     ``arm`` tells runs of one recipe with different overrides apart. ``firing_rates`` are spikes
-    per neuron and step, layers in the order of the network. ``confusion[true][predicted]`` counts
+    per neuron and step, layers in the order of the network, each the mean over its neurons, the
+    steps and the first ``firing_rate_images`` test images. ``confusion[true][predicted]`` counts
     test samples. ``accuracy_by_step[t]`` is the test accuracy when reading t + 1 steps.
     """
 
@@ -64,6 +66,7 @@ class Result(Part):
     best: Best | None = None
     twin: Twin | None = None
     firing_rates: dict[str, float] = Field(default_factory=dict)
+    firing_rate_images: int | None = None
     confusion: list[list[int]] = Field(default_factory=list)
     class_names: list[str] = Field(default_factory=list)
     papers: list[Cited] = Field(default_factory=list)
@@ -72,6 +75,12 @@ class Result(Part):
     def flat(self) -> dict[str, float]:
         """Every plain number by its dotted name, such as ``test.accuracy``."""
         return flat(self.model_dump())
+
+    @property
+    def rated(self) -> str:
+        """What the firing rates were measured on; early results do not say."""
+        images = self.firing_rate_images
+        return "the first test images" if images is None else f"the first {images:,} test images"
 
     @property
     def mean_rate(self) -> float | None:

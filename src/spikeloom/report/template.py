@@ -1,6 +1,5 @@
-"""Fills the page templates and writes whole files."""
+"""Fills the page templates."""
 
-import os
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -32,14 +31,3 @@ def render(template: str, **values: object) -> str:
     }
     style = palette.stylesheet() + "\n" + (HERE / "page.css").read_text("utf-8")
     return environment.get_template(template).render(style=Markup(style), **values)
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Writes the file so that a reader sees the old or the new one, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, "utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path

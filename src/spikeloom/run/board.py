@@ -1,5 +1,6 @@
 """Metrics of a run for TensorBoard."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ from spikeloom.run.config import ConfigError
 
 
 class Board:
-    """A watcher that writes TensorBoard events into a run folder.
+    """A watcher that writes TensorBoard events into a run folder, at epochs counted from the start.
+
+    Args:
+        folder: the run folder.
+        epochs: of every phase, so that those of a phase go on where the one before ended.
 
     Raises:
         ConfigError: TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, epochs: Sequence[int] = ()) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -22,7 +27,7 @@ class Board:
                 "run.tensorboard needs TensorBoard: pip install 'spikeloom[tensorboard]'"
             ) from error
         self.make: Any = SummaryWriter
-        self.folder = str(folder / "tensorboard")
+        self.folder, self.epochs = str(folder / "tensorboard"), tuple(epochs)
         self.writer: Any = None  # made at the first epoch, when the folder is ours
 
     def update(self, progress: Progress, loss: float) -> None:
@@ -31,10 +36,11 @@ class Board:
     def epoch(self, line: dict[str, Any]) -> None:
         """Write every number of the line at its epoch."""
         self.writer = self.writer or self.make(self.folder)
+        at = sum(self.epochs[: line["phase"]]) + line["epoch"]
         for part in ("train", "val"):
             for name, value in line.get(part, {}).items():
-                self.writer.add_scalar(f"{name}/{part}", value, line["epoch"])
-        self.writer.add_scalar("lr", line["lr"], line["epoch"])
+                self.writer.add_scalar(f"{name}/{part}", value, at)
+        self.writer.add_scalar("lr", line["lr"], at)
         self.writer.flush()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from spikeloom import data, functional, layers, learning, losses, models  # noqa: F401 they register
 from spikeloom.registry import Entry, UnknownNameError, entries, find, kinds, unknown
 from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedules
-from spikeloom.run.build import HANDED
+from spikeloom.run.build import HANDED, hints_of, kind_of
 from spikeloom.run.config import AnyPart, Config, Part, load, recipes
 
 # What the run fills in beside what builders are handed: not for a recipe to set there.
@@ -77,14 +77,18 @@ def _uses(config: Config) -> Iterator[tuple[str, str]]:
     for phase in config.phase:
         for kind in ("learner", "loss", "optimizer", "schedule"):
             yield from _part(kind, getattr(phase, kind))
+        for part in phase.callback:
+            yield from _part("callback", part)
 
 
 def _part(kind: str, part: AnyPart) -> Iterator[tuple[str, str]]:
     yield kind, part.name
+    hints = hints_of(find(kind, part.name).build)
     for key, value in part.arguments.items():
-        if key in kinds() and isinstance(value, str | dict):
+        inner_kind = kind_of(key, hints.get(key))
+        if inner_kind and isinstance(value, str | dict):
             inner = Part.model_validate({"name": value} if isinstance(value, str) else value)
-            yield from _part(key, inner)
+            yield from _part(inner_kind, inner)
 
 
 def _recipe(name: str, config: Config) -> Row:

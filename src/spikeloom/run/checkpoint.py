@@ -6,7 +6,6 @@ leaves either the old file or the new one. No pickle is read or written.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from spikeloom.report.whole import write_file as write_file
+
 FORMAT = "spikeloom-checkpoint-1"
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read or does not fit; the message says why."""
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written; the old file is still there.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise OSError(
-            error.errno, f"could not write {path} ({error.strerror}); what was saved before is kept"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)  # also after an interrupt
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

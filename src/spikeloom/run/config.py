@@ -8,8 +8,18 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+)
 
+from spikeloom.kernels import Memory
 from spikeloom.registry import unknown
 
 
@@ -70,8 +80,8 @@ class Group(Strict):
     """Parameters that are trained otherwise than the rest."""
 
     match: tuple[str, ...] = Field(..., min_length=1, description="parameter name patterns")
-    lr_scale: float = Field(1.0, ge=0)
-    weight_decay: float | None = Field(None, ge=0)
+    lr_scale: StrictFloat = Field(1.0, ge=0)
+    weight_decay: StrictFloat | None = Field(None, ge=0)
 
 
 class Phase(Strict):
@@ -79,28 +89,30 @@ class Phase(Strict):
 
     learner: AnyPart = Part(name="bptt")
     loss: AnyPart = Part(name="rate_ce")
+    callback: tuple[AnyPart, ...] = Field((), description="what goes along with the learner")
     optimizer: AnyPart = Part.model_validate({"name": "sgd", "lr": 0.1, "momentum": 0.9})
     schedule: AnyPart = Part(name="cosine")
     epochs: StrictInt = Field(..., ge=1)
     accumulate: StrictInt = Field(1, ge=1, description="batches whose gradients make one update")
-    clip_norm: float | None = Field(None, gt=0)
+    clip_norm: StrictFloat | None = Field(None, gt=0)
     no_decay: tuple[str, ...] = Field((), description="parameter name patterns without decay")
     group: tuple[Group, ...] = ()
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights")
+    ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of the averaged weights")
 
 
 class RunConfig(Strict):
     """How to run."""
 
-    seed: StrictInt = Field(0, ge=0)
+    seed: StrictInt = Field(0, ge=0, lt=2**63)
     arm: str = Field("", description="what comparisons call runs like this one")
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: StrictInt | None = Field(None, ge=1)
+    memory: Memory = Field("auto", description="what is kept for the backward pass")
     select: Literal["last", "best"] = "last"
-    twin: bool = Field(False, description="also train the ReLU twin of the model")
-    checkpoint_minutes: float = Field(5.0, gt=0)
-    tensorboard: bool = False
+    twin: StrictBool = Field(False, description="also train the ReLU twin of the model")
+    checkpoint_minutes: StrictFloat = Field(5.0, gt=0)
+    tensorboard: StrictBool = False
 
 
 class Config(Strict):
@@ -251,6 +263,9 @@ def _numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _fields(path: Sequence[str | int]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {"phase": Phase, "run": RunConfig}
-    section = sections.get(str(path[0])) if path else Config
-    return list((section or Part).model_fields)
+    """The keys of the table at a path, as ``phase.0.group.1``."""
+    tables: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Config, ("phase",): Phase, ("phase", "group"): Group, ("run",): RunConfig,
+    }  # fmt: skip
+    names = tuple(step for step in path if isinstance(step, str))
+    return list(tables.get(names, Part).model_fields)

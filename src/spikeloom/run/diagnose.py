@@ -12,7 +12,7 @@ def nonfinite_parameter(model: nn.Module) -> str | None:
     return next((name for name, p in every if not p.isfinite().all()), None)
 
 
-def first_nonfinite(model: nn.Module, x_seq: Tensor) -> str:
+def first_nonfinite(model: nn.Module, x_seq: Tensor) -> str | None:
     """Which parameter or, in call order, which layer is the first to hold NaN or infinity."""
     if name := nonfinite_parameter(model):
         return f"parameter {name} already holds NaN or infinity"
@@ -27,11 +27,7 @@ def first_nonfinite(model: nn.Module, x_seq: Tensor) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    return (
-        f"layer {guilty[0]} is the first with NaN or infinity"
-        if guilty
-        else "all layers are finite"
-    )
+    return f"layer {guilty[0]} is the first with NaN or infinity" if guilty else None
 
 
 def _judge(name: str, guilty: list[str]) -> Any:

@@ -82,11 +82,15 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if world == 1:
         yield Processes()
         return
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        # Before anything else: NCCL, barriers included, talks over the current device.
+        torch.cuda.set_device(local_rank if device.index is None else device.index)
     joined = not dist.is_initialized()
     if joined:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(dist.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
+        yield Processes(dist.get_rank(), world, local_rank)
     finally:
         if joined:
             dist.destroy_process_group()

@@ -9,11 +9,18 @@ from torch import Tensor, nn
 
 from spikeloom.layers import Neuron
 from spikeloom.learning import Loss
+from spikeloom.run.aside import aside, reseed
 from spikeloom.run.task import Task
+
+RATED = 256  # test images that firing rates are measured on
 
 
 def evaluate(task: Task, model: nn.Module, loss: Loss, part: str) -> dict[str, Any]:
     """Loss and accuracy on ``val`` or ``test``, over all processes.
+
+    What an encoder draws depends on ``run.seed``, the part and the place of the image alone: the
+    same weights score the same each time, however many processes share the work, and the random
+    numbers of training stay as they are.
 
     Returns:
         ``loss``, ``accuracy`` (of the mean output), ``count``, ``accuracy_by_step`` (of the mean
@@ -23,12 +30,14 @@ def evaluate(task: Task, model: nn.Module, loss: Loss, part: str) -> dict[str, A
     confusion = torch.zeros(K, K, dtype=torch.float64)
     right = torch.zeros(T, dtype=torch.float64)
     total = torch.zeros(1, dtype=torch.float64)
+    order = task.order(part)
     model.eval()
-    with torch.no_grad():
-        for x, y in task.load(part, task.order(part)):
+    with torch.no_grad(), aside(task.device):
+        for step, (x, y) in enumerate(task.load(part, order)):
             if not len(x):
                 continue
-            batch = task.batch(x, y, training=False)
+            reseed(task.config.run.seed, part, step)
+            batch = task.batch(x, y, training=False, whole=order.size(step))
             with task.autocast():
                 logits_seq = model(batch.x_seq)
                 total += float(loss(logits_seq, batch.y)) * len(y)
@@ -71,14 +80,32 @@ def _keep(into: list[Tensor]) -> Any:
     return hook
 
 
-def firing_rates(task: Task, model: nn.Module, samples: int = 256) -> dict[str, float]:
-    """Spikes per neuron and step of every neuron layer, over the first test samples."""
+def rated_images(task: Task) -> int:
+    """How many test images, the first ones, :func:`firing_rates` looks at."""
+    return min(RATED, len(task.splits.test))
+
+
+def firing_rates(task: Task, model: nn.Module) -> dict[str, float]:
+    """Spikes per neuron and step of every neuron layer: means over the first test images.
+
+    A batch at a time, so that it needs no more memory than training; of encoders that draw, the
+    same draws each time.
+    """
     model.eval()
-    indices = task.splits.test[:samples].tolist()
-    x, y = task.source.test.__getitems__(indices)
-    with torch.no_grad(), task.autocast(), watched(model) as seen:
-        model(task.batch(x, y, training=False).x_seq)
-    return {name: float(spikes[0].float().mean()) for name, spikes in seen.items() if spikes}
+    emitted: dict[str, float] = {}
+    places: dict[str, int] = {}
+    size = task.config.data.batch
+    with torch.no_grad(), aside(task.device):
+        for step, at in enumerate(task.splits.test[: rated_images(task)].split(size)):
+            x, y = task.source.test.__getitems__(at.tolist())
+            reseed(task.config.run.seed, "rates", step)
+            with task.autocast(), watched(model) as seen:
+                model(task.batch(x, y, training=False).x_seq)
+            for name, spikes in seen.items():
+                for spike_seq in spikes:
+                    emitted[name] = emitted.get(name, 0.0) + float(spike_seq.double().sum())
+                    places[name] = places.get(name, 0) + spike_seq.numel()
+    return {name: emitted[name] / places[name] for name in emitted}
 
 
 def sample(
@@ -99,7 +126,8 @@ def sample(
         for name, module in model.named_modules()
         if isinstance(module, Neuron)
     ]
-    with torch.no_grad(), task.autocast():
+    with torch.no_grad(), aside(task.device), task.autocast():
+        reseed(task.config.run.seed, "sample")
         model(task.batch(x, y, training=False).x_seq)
         for hook in hooks:
             hook.remove()

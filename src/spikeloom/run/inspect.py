@@ -13,7 +13,7 @@ from spikeloom.data.cifar import CIFAR10, CIFAR100
 from spikeloom.data.cifar import SHAPE as CIFAR_SHAPE
 from spikeloom.data.idx import FASHION_MNIST, KMNIST, MNIST, SIDE
 from spikeloom.kernels import explain, operator_of
-from spikeloom.layers import Neuron, OverTime
+from spikeloom.layers import Neuron, OverTime, Temporal
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config
 from spikeloom.run.stage import check
@@ -110,7 +110,7 @@ def layers_of(model: nn.Module, x_seq: Tensor) -> list[Layer]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             y_seq = output if isinstance(output, Tensor) else output[0]
             shapes.setdefault(name, tuple(y_seq.shape[2:]))
-            if isinstance(module, Neuron):
+            if isinstance(module, Temporal):
                 kernels.setdefault(name, _kernel(module, inputs[0]))
 
         return hook
@@ -130,7 +130,7 @@ def layers_of(model: nn.Module, x_seq: Tensor) -> list[Layer]:
 def _units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """What counts as one layer, and modules that hold parameters of their own beside layers."""
     children = dict(module.named_children())
-    whole = isinstance(module, OverTime | Neuron) or not children
+    whole = isinstance(module, OverTime | Temporal) or not children
     if whole or next(module.parameters(recurse=False), None) is not None:
         yield name, module
     if not whole:
@@ -139,7 +139,7 @@ def _units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]
 
 
 def _layer(name: str, module: nn.Module, shape: tuple[int, ...] | None, kernel: str) -> Layer:
-    whole = isinstance(module, OverTime | Neuron)
+    whole = isinstance(module, OverTime | Temporal)
     spiking = isinstance(module, Neuron) and shape is not None
     return Layer(
         name or type(module).__name__,
@@ -151,12 +151,12 @@ def _layer(name: str, module: nn.Module, shape: tuple[int, ...] | None, kernel: 
     )
 
 
-def _kernel(neuron: Neuron, x_seq: Tensor) -> str:
+def _kernel(layer: Temporal, x_seq: Tensor) -> str:
     """The implementation behind the door that serves this input."""
-    operator = operator_of(neuron.function)
+    operator = operator_of(layer.function)
     if operator is None:
         return ""
-    chosen = explain(operator, x_seq, None, **neuron.arguments()).splitlines()[0]
+    chosen = explain(operator, x_seq, None, **layer.arguments()).splitlines()[0]
     return chosen.partition(": ")[2]
 
 

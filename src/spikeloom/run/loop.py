@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 
 from spikeloom.learning import Progress
 from spikeloom.run import checkpoint
+from spikeloom.run.aside import aside, untouched
 from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.record import BEST, LAST, METRICS, write_lines
-from spikeloom.run.stage import State, check, check_same, enter, restore, save
+from spikeloom.run.stage import State, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
 Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W] and labels [B]
@@ -42,8 +44,6 @@ class Training:
         self.task, self.folder, self.watcher = task, folder, watcher
         self.phases = task.config.phase
         self.state = State()
-        for phase in self.phases:
-            check(phase)
         self.stage = enter(task, self.phases[0], task.model)
         self.clock = time.monotonic()  # since when the seconds of the state do not count
         self.saved = self.clock
@@ -55,7 +55,7 @@ class Training:
             while self.state.epoch < self.stage.phase.epochs:
                 self._epoch()
             if self.state.phase + 1 == len(self.phases):
-                return self.stage.learner.finish(self.stage.judged())
+                return self.stage.plain()
             self._next_phase()
 
     def resume(self) -> None:
@@ -68,13 +68,30 @@ class Training:
         tensors, about = checkpoint.load_state(path)
         check_same(path, about.get("config"), self.task.config)
         state = State(**about["state"])
-        while self.state.phase < state.phase:
-            self._next_phase()
+        self._forward_to(state.phase)
         self.state = state
         restore(path, self.task, self.stage, tensors, about)
 
+    def best(self) -> nn.Module:
+        """The plain model with the best weights of the folder; ends the training here.
+
+        Raises:
+            CheckpointError: they cannot be read or are of another model.
+        """
+        path = self.folder / BEST
+        tensors, about = checkpoint.load_state(path)
+        check_same(path, about.get("config"), self.task.config)
+        self._forward_to(about["phase"])
+        model = self.stage.plain()
+        checkpoint.load_weights(model, checkpoint.under("model", tensors), path)
+        return model
+
+    def _forward_to(self, phase: int) -> None:
+        while self.state.phase < phase:
+            self._next_phase()
+
     def _next_phase(self) -> None:
-        model = self.stage.learner.finish(self.stage.judged())
+        model = self.stage.plain()
         self.state.phase, self.state.epoch, self.state.update = self.state.phase + 1, 0, 0
         self.stage = enter(self.task, self.phases[self.state.phase], model)
 
@@ -83,6 +100,8 @@ class Training:
         earlier = sum(before.epochs for before in self.phases[: state.phase])
         order = self.task.order("train", epoch=earlier + state.epoch, start=state.batch)
         updates = math.ceil(order.total / phase.accumulate) * phase.epochs
+        if state.batch == 0:
+            self._begin(Progress(state.epoch, phase.epochs, state.update, updates))
         for group in _grouped(self.task.load("train", order), phase.accumulate):
             progress = Progress(state.epoch, phase.epochs, state.update, updates)
             loss, save_now = self._update(group, progress)
@@ -99,6 +118,18 @@ class Training:
         self._save()
         self.watcher.epoch(line)
 
+    def _begin(self, progress: Progress) -> None:
+        """Let the callbacks prepare the epoch, on a model that they cannot change."""
+        stage, state = self.stage, self.state
+        state.notes = {}
+        probe = partial(self.task.probe, epoch=progress.epoch)
+        for name, callback in stage.callbacks.items():
+            with aside(self.task.device), untouched(stage.model), self.task.autocast():
+                stage.model.train()
+                found = callback.epoch(stage.model, probe, stage.loss, progress)
+            state.notes |= {f"{name}/{key}": value for key, value in found.items()}
+            callback.apply(stage.model)
+
     def _update(self, group: list[Pair], progress: Progress) -> tuple[float, bool]:
         """One optimizer update; returns its mean loss, and whether a checkpoint is due."""
         task, stage = self.task, self.stage
@@ -107,8 +138,9 @@ class Training:
         stage.model.train()
         stage.optimizer.zero_grad(set_to_none=True)
         seen = torch.zeros(4, dtype=torch.float64)  # loss, right, count, the first one's clock
+        increments: dict[str, Tensor] = {}
         for x, y in group:
-            seen[:3] += self._backward(x, y, len(x) / total, progress)
+            seen[:3] += self._backward(x, y, len(x) / total, progress, increments)
         minutes = (time.monotonic() - self.saved) / 60
         seen[3] = float(task.procs.first and minutes > task.config.run.checkpoint_minutes)
         seen = task.procs.sum(seen.to(task.device)).cpu()
@@ -116,19 +148,22 @@ class Training:
         if not math.isfinite(float(seen[0])):
             raise NonFiniteLossError(self._where(group))
         stage.step(progress.share)
+        with torch.no_grad():
+            for name, change in increments.items():
+                stage.model.get_parameter(name).add_(task.procs.sum(change))
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
         return sums[0] / sums[2], bool(sums[3])
 
-    def _backward(self, x: Tensor, y: Tensor, share: float, progress: Progress) -> Tensor:
+    def _backward(
+        self, x: Tensor, y: Tensor, share: float, progress: Progress, into: dict[str, Tensor]
+    ) -> Tensor:
         stage = self.stage
         batch = self.task.batch(x, y, training=True)
-
-        def scaled(logits_seq: Tensor, target: Tensor) -> Tensor:
-            return stage.scaler.scale(stage.loss(logits_seq, target) * share)
-
         with self.task.autocast():
-            metrics = stage.learner.step(stage.model, batch, scaled, progress)
+            metrics = stage.learn(batch, progress, share)
+        for name, change in metrics.increments.items():
+            into[name] = into.get(name, 0) + change * share
         loss = float(metrics.loss) / stage.scaler.get_scale() / share
         target = batch.y.argmax(-1) if batch.y.dim() == 2 else batch.y
         right = (metrics.logits_seq.float().mean(0).argmax(-1) == target).sum()
@@ -142,12 +177,14 @@ class Training:
         line |= {"update": state.update, "lr": self.stage.lr(share)}
         line["train"] = {"loss": loss / count, "accuracy": right / count}
         if len(self.task.splits.val):
-            found = evaluate(self.task, self.stage.judged(), self.stage.loss, "val")
+            found = evaluate(self.task, self.stage.plain(), self.stage.loss, "val")
             line["val"] = {key: found[key] for key in ("loss", "accuracy")}
             if not math.isfinite(found["loss"]):
                 raise NonFiniteLossError(
                     f"the validation loss is not finite after {self._place()}. {self._advice()}"
                 )
+        if state.notes:
+            line["notes"] = state.notes
         self._count_time()
         return {**line, "seconds": round(state.seconds, 3)}
 
@@ -156,8 +193,9 @@ class Training:
         if score > self.state.best:
             self.state.best = score
             if self.task.procs.first:
-                weights = checkpoint.prefixed("model", self.stage.judged().state_dict())
+                weights = checkpoint.prefixed("model", self.stage.plain().state_dict())
                 facts = {"epoch": line["epoch"], "phase": line["phase"], "accuracy": score}
+                facts["config"] = self.task.config.model_dump(mode="json")
                 checkpoint.save_state(self.folder / BEST, weights, facts)
 
     def _save(self) -> None:
@@ -179,8 +217,10 @@ class Training:
             )
 
     def _where(self, group: list[Pair]) -> str:
-        x_seq = self.task.batch(*group[0], training=False).x_seq
-        guilty = first_nonfinite(self.stage.model, x_seq)
+        batches = (self.task.batch(x, y, training=False).x_seq for x, y in group if len(x))
+        with self.task.autocast():
+            found = [first_nonfinite(self.stage.model, x_seq) for x_seq in batches]
+        guilty = next(filter(None, found), "all layers are finite without augmentation")
         return f"the loss is not finite at {self._place()}: {guilty}. {self._advice()}"
 
     def _place(self) -> str:

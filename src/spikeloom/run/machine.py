@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,18 @@ def _data(root: Path | None) -> Iterator[Finding]:
         yield _dataset(entry.name, folder)
 
 
-def _dataset(name: str, root: Path | None) -> Finding:
+def _dataset(name: str, root: Path | None, **arguments: Any) -> Finding:
+    part = Part.model_validate({"name": name, **arguments})
     try:
-        source = build(Part(name=name), "dataset", root=root)
+        source = build(part, "dataset", root=root)
     except FileNotFoundError:
         hint = "put its files under the data root, or let a run fetch them: data.download=true"
         return Finding(f"data: {name}", "not there", False, hint)
     except (ConfigError, OSError) as error:
+        if "partial = true" in str(error) and not arguments:
+            cut = _dataset(name, root, partial=True)
+            hint = f"cut-down: recipes refuse it without data.partial=true ({error})"
+            return replace(cut, ok=False, hint=hint) if cut.ok else cut
         return Finding(f"data: {name}", "not readable", False, str(error))
     train, test = len(source.train), len(source.test)
     return Finding(f"data: {name}", f"{train:,} + {test:,} images")

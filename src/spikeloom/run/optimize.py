@@ -2,13 +2,14 @@
 
 import fnmatch
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from spikeloom.layers import neuron_values
 from spikeloom.registry import register
 
 Schedule = Callable[[float], float]
@@ -29,7 +30,8 @@ class Special:
     """Parameters that are trained otherwise than the rest.
 
     Args:
-        match: patterns as in a shell, on parameter names (``*.bias``); ``norms`` stands for every
+        match: patterns as in a shell, on parameter names (``*.bias``); ``neurons`` stands for the
+            learnt values of neurons (decays, thresholds, ...), ``norms`` for these and every
             parameter with at most one dimension.
         lr_scale: factor on the learning rate.
         weight_decay: instead of the optimizer's; None keeps that.
@@ -49,13 +51,19 @@ def groups(model: nn.Module, special: Sequence[Special]) -> list[dict[str, Any]]
         ValueError: a pattern matches no parameter.
     """
     left = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    everything = dict(left)
+    everything, own = dict(left), neuron_values(model)
+
+    def matches(name: str, parameter: nn.Parameter, pattern: str) -> bool:
+        if pattern in ("neurons", "norms"):
+            return name in own or (pattern == "norms" and parameter.dim() <= 1)
+        return fnmatch.fnmatch(name, pattern)
+
     out: list[dict[str, Any]] = []
     for rule in special:
         for pattern in rule.match:
-            if not any(_matches(name, p, pattern) for name, p in everything.items()):
+            if not any(matches(name, p, pattern) for name, p in everything.items()):
                 raise ValueError(f"the pattern {pattern!r} matches no parameter")
-        hits = [n for n, p in left.items() if any(_matches(n, p, m) for m in rule.match)]
+        hits = [n for n, p in left.items() if any(matches(n, p, m) for m in rule.match)]
         group: dict[str, Any] = {"params": [left.pop(name) for name in hits]}
         group["lr_scale"] = rule.lr_scale
         if rule.weight_decay is not None:
@@ -63,10 +71,6 @@ def groups(model: nn.Module, special: Sequence[Special]) -> list[dict[str, Any]]
         out.append(group)
     out.insert(0, {"params": list(left.values()), "lr_scale": 1.0})
     return [group for group in out if group["params"]]
-
-
-def _matches(name: str, parameter: nn.Parameter, pattern: str) -> bool:
-    return parameter.dim() <= 1 if pattern == "norms" else fnmatch.fnmatch(name, pattern)
 
 
 @register("schedule", "constant")
@@ -97,7 +101,7 @@ def linear(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
 
 
 @register("schedule", "steps")
-def steps(*, at: Iterable[float], gamma: float = 0.1, warmup: float = 0.0) -> Schedule:
+def steps(*, at: Sequence[float], gamma: float = 0.1, warmup: float = 0.0) -> Schedule:
     """Multiplied by ``gamma`` at each share of the phase named in ``at`` (0.5: half way)."""
     marks = sorted(at)
     if any(not 0 < mark < 1 for mark in marks):

@@ -14,7 +14,7 @@ from rich.progress import (
 )
 
 from spikeloom.learning import Progress as Standing
-from spikeloom.report.wording import NARROW, quantity
+from spikeloom.report.wording import NARROW, duration, quantity
 from spikeloom.run.loop import Watcher
 from spikeloom.run.session import Silent
 from spikeloom.run.task import Task
@@ -139,14 +139,7 @@ def sentence(line: dict[str, Any], epochs: int, phases: int = 1) -> str:
         if scores:
             said = " ".join(f"{_short(k)} {_score(k, v)}" for k, v in scores.items())
             words.append(f"{part} {said}")
-    return "  ".join([*words, clock(line.get("seconds", 0.0))])
-
-
-def clock(seconds: float) -> str:
-    """Hours (if any), minutes and seconds, as a clock shows them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return "  ".join([*words, duration(line.get("seconds", 0.0)).replace(NARROW, " ")])
 
 
 def _short(metric: str) -> str:
@@ -157,4 +150,4 @@ def _score(metric: str, value: float) -> str:
     return f"{value:.4f}" if metric == "loss" else quantity(metric, value).replace(NARROW, " ")
 
 
-__all__ = ["Display", "clock", "heading", "sentence"]
+__all__ = ["Display", "heading", "sentence"]

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -16,19 +17,24 @@ from typing import Any
 import tomli_w
 import torch
 from filelock import FileLock, Timeout
+from torch import nn
 
 from spikeloom import __version__
-from spikeloom.run.checkpoint import write_file
-from spikeloom.run.config import Config, ConfigError
+from spikeloom.report.whole import sweep, write_file
+from spikeloom.run.build import build
+from spikeloom.run.config import Config, ConfigError, Phase
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 CONFIG, METRICS, RESULT = "config.toml", "metrics.jsonl", "result.json"
 ENVIRONMENT, SAMPLE = "environment.json", "sample.safetensors"
+NAME = re.compile(r"(?=.{1,100}$)[^\W_](?:[\w .+=,-]*[\w+=,-])?")
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Keep a run folder to ourselves; the system lets go of it when we end, however we end.
+
+    Drafts of files that were being written when an earlier process was killed are removed.
 
     Raises:
         ConfigError: another process is using it, or it cannot be written.
@@ -36,6 +42,7 @@ def hold(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
+            sweep(folder)
             yield
     except Timeout as error:
         raise ConfigError(
@@ -43,6 +50,44 @@ def hold(folder: Path) -> Iterator[None]:
         ) from error
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise ConfigError(f"cannot write to run folder {folder}: {error.strerror}") from error
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot, or should not, be the name of a folder on any system.
+
+    Raises:
+        ConfigError: it is empty, too long, starts or ends oddly, or holds other signs.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"--name {name!r} cannot name a folder: use up to 100 letters, digits, spaces and "
+            "._+=,- with a letter or digit first and no space or dot last"
+        )
+
+
+def space_needed(config: Config, model: nn.Module) -> int:
+    """The most bytes that a run's folder takes up at any moment.
+
+    A checkpoint holds the weights and buffers, with an average the same again, and for each
+    trained weight what the optimizer remembers of it. The old one stays until the new one is
+    written; beside it lie the best weights; then all of that once more for the twin. 50 MB are
+    for metrics, sample, page and what else a file holds.
+    """
+    state: int = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    trained: int = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    last = max(state * (2 if phase.ema else 1) + trained * _slots(phase) for phase in config.phase)
+    left = last + state if config.run.twin else 0
+    return left + 2 * last + state + 50_000_000
+
+
+def _slots(phase: Phase) -> int:
+    """How many numbers the optimizer of a phase remembers for each weight."""
+    weight = nn.Parameter(torch.zeros(2, 3))
+    optimizer = build(phase.optimizer, "optimizer", [weight])
+    weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    slots = optimizer.state[weight].values()
+    return sum(isinstance(slot, torch.Tensor) and slot.shape == weight.shape for slot in slots)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -90,9 +135,46 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "git": _commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def note_session(folder: Path, device: torch.device, processes: int) -> None:
+    """Add to ``sessions`` in environment.json that training goes on, here and now.
+
+    Args:
+        folder: the run folder, which we hold.
+        device: what the first process computes on.
+        processes: how many take part.
+
+    Raises:
+        ConfigError: environment.json is not what a run writes there.
+    """
+    path = folder / ENVIRONMENT
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        sessions = [*known.get("sessions", ()), _session(device, processes)]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); mend or remove it") from error
+    write_json(path, {**known, "sessions": sessions})
+
+
+def _session(device: torch.device, processes: int) -> dict[str, Any]:
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": _commit(),
+        "spikeloom": __version__,
+        "torch": torch.__version__,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "command": _command(),
+    }
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _version(name: str) -> str | None:

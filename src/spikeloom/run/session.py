@@ -12,6 +12,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from spikeloom.deploy import infer
+from spikeloom.kernels import use
 from spikeloom.registry import find
 from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
@@ -19,21 +20,23 @@ from spikeloom.run.build import build
 from spikeloom.run.catalogue import uses
 from spikeloom.run.config import Config, ConfigError, load
 from spikeloom.run.distributed import Processes, processes
-from spikeloom.run.evaluate import evaluate, firing_rates, sample
+from spikeloom.run.evaluate import evaluate, firing_rates, rated_images, sample
 from spikeloom.run.loop import Training, Watcher
 from spikeloom.run.record import (
-    BEST,
     CONFIG,
     ENVIRONMENT,
     LAST,
     RESULT,
+    SAMPLE,
     check_space,
     environment,
     hold,
+    note_session,
+    space_needed,
     write_config,
     write_json,
 )  # fmt: skip
-from spikeloom.run.stage import check_same
+from spikeloom.run.stage import rehearse
 from spikeloom.run.task import Task, device_of, prepare
 
 
@@ -79,15 +82,15 @@ def train(
     with processes(device) as procs:
         device = procs.own(device)
         folder = Path(procs.agree(str(folder)))
-        if config.run.twin:
-            prepare(twin_of(config), procs, device, root)  # what does not fit should fail now
         task = prepare(config, procs, device, root)
+        rehearse(task)
+        if config.run.twin:
+            rehearse(prepare(twin_of(config), procs, device, root))
         watcher: Watcher = watch(task)
         if config.run.tensorboard and procs.first:
-            watcher = Both(watcher, Board(folder))
+            watcher = Both(watcher, Board(folder, [phase.epochs for phase in config.phase]))
         training = Training(task, folder, watcher)
-        size = sum(t.numel() * t.element_size() for t in task.model.state_dict().values())
-        check_space(folder, 6 * size + 50_000_000)
+        check_space(folder, space_needed(config, training.stage.model))
         with hold(folder) if procs.first else nullcontext():
             procs.wait()  # the others need the folder to be there
             old = (folder / LAST).exists()
@@ -98,10 +101,13 @@ def train(
             if old:
                 training.resume()
                 recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
+                if procs.first:
+                    note_session(folder, device, procs.world)
             elif procs.first:
                 write_config(folder, config)
                 write_json(folder / ENVIRONMENT, {"recipe": recipe, **environment(device)})
-            return _finish(task, training.run(), training, recipe, root, watch)
+            with use(memory=config.run.memory):
+                return _finish(training, recipe, root, watch)
 
 
 def resume_folder(folder: Path, **how: Any) -> dict[str, Any]:
@@ -133,9 +139,9 @@ def score(
     config = stored_config(folder)
     task = prepare(config, Processes(), device_of(config.run.device), root)
     which = weights or config.run.select
-    load_model(task, folder, which)
+    model = trained(Training(task, folder, Silent()), which)
     loss = build(config.phase[-1].loss, "loss")
-    model = infer(task.model, some_inputs(task)) if packed else task.model
+    model = infer(model, some_inputs(task)) if packed else model
     return {"weights": which, **evaluate(task, model, loss, "test")}
 
 
@@ -145,37 +151,48 @@ def some_inputs(task: Task, count: int = 8) -> Tensor:
     return task.batch(x, y, training=False).x_seq
 
 
-def load_model(task: Task, folder: Path, which: str) -> nn.Module:
-    """Put the ``last`` or ``best`` weights of a run into the task's model."""
-    path = folder / {"last": LAST, "best": BEST}[which]
-    tensors, about = checkpoint.load_state(path)
-    check_same(path, about.get("config"), task.config)
-    averaged = {
-        key.removeprefix("module."): value
-        for key, value in checkpoint.under("ema", tensors).items()
-        if key.startswith("module.")
-    }
-    weights = averaged or checkpoint.under("model", tensors)
-    checkpoint.load_weights(task.model, weights, path)
-    return task.model
+def trained(training: Training, which: str) -> nn.Module:
+    """The plain model of a run with its ``last`` or its ``best`` weights.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, altered or of another model.
+    """
+    if which == "best":
+        return training.best()
+    training.resume()
+    return training.stage.plain()
 
 
 def _finish(
-    task: Task,
-    model: nn.Module,
-    training: Training,
-    recipe: str,
-    root: Path | None,
-    watch: Callable[[Task], Watcher],
+    training: Training, recipe: str, root: Path | None, watch: Callable[[Task], Watcher]
 ) -> dict[str, Any]:
-    config, state, folder = task.config, training.state, training.folder
+    """Score the trained model, then train and score the twin; each is on disk as it is known."""
+    task, folder, config = training.task, training.folder, training.task.config
+    model = training.run()
     if config.run.select == "best":
-        tensors, _ = checkpoint.load_state(folder / BEST)
-        checkpoint.load_weights(model, checkpoint.under("model", tensors), folder / BEST)
+        model = Training(task, folder, Silent()).best()
+    result = _result(task, model, training, recipe)
+    if task.procs.first:
+        checkpoint.write_file(folder / SAMPLE, to_bytes(sample(task, model)))
+        write_json(folder / RESULT, result)
+    if config.run.twin:
+        twin = train(
+            twin_of(config), folder / "twin", resume=(folder / "twin" / LAST).exists(),
+            root=root, recipe=recipe, watch=watch,
+        )  # fmt: skip
+        result["twin"] = {key: twin[key] for key in ("test", "val", "parameters", "seconds")}
+        if task.procs.first:
+            write_json(folder / RESULT, result)
+    task.procs.wait()
+    return result
+
+
+def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> dict[str, Any]:
+    config, state = task.config, training.state
     scores = evaluate(task, model, training.stage.loss, "test")
     last = state.history[-1]
     best = max(state.history, key=lambda line: line.get("val", line["train"])["accuracy"])
-    result: dict[str, Any] = {
+    return {
         "recipe": recipe,
         "arm": config.run.arm,
         "title": config.title,
@@ -189,31 +206,22 @@ def _finish(
         "files": task.source.files,
         "train": last["train"],
         "val": last.get("val"),
-        "best": {"epoch": best["epoch"], "val": best.get("val")},
+        "best": {key: best.get(key) for key in ("phase", "epoch", "val")},
         "test": {key: scores[key] for key in ("loss", "accuracy", "count")},
         "accuracy_by_step": scores["accuracy_by_step"],
         "confusion": scores["confusion"],
         "class_names": list(task.source.class_names),
         "firing_rates": firing_rates(task, model),
+        "firing_rate_images": rated_images(task),
         "papers": cited(config),
     }
-    if config.run.twin:
-        twin = train(
-            twin_of(config), folder / "twin", resume=(folder / "twin" / LAST).exists(),
-            root=root, recipe=recipe, watch=watch,
-        )  # fmt: skip
-        result["twin"] = {key: twin[key] for key in ("test", "val", "parameters", "seconds")}
-    if task.procs.first:
-        checkpoint.write_file(folder / "sample.safetensors", to_bytes(sample(task, model)))
-        write_json(folder / RESULT, result)
-    task.procs.wait()
-    return result
 
 
 def twin_of(config: Config) -> Config:
     """The same run with rectifiers for neurons and one time step."""
     tree = config.model_dump(mode="json", exclude_none=True)
     tree["model"] |= {"neuron": {"name": "relu"}, "T": 1, "encoder": {"name": "constant"}}
+    tree["model"].pop("readout", None)
     tree["run"]["twin"] = False
     tree["title"] = f"{config.title} (ReLU twin)".strip()
     return Config.model_validate(tree)

@@ -1,6 +1,8 @@
 """What a phase trains with, where a run stands, and both to and from a checkpoint."""
 
+import copy
 import math
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spikeloom.learning import Learner, Loss
+from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Progress
 from spikeloom.run import checkpoint
+from spikeloom.run.aside import aside
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
 from spikeloom.run.optimize import Schedule, Special, groups
@@ -18,8 +21,9 @@ from spikeloom.run.task import Task
 
 # Settings that do not change what a run comes to.
 MAY_CHANGE = {
-    "title", "data.root", "data.workers", "run.arm", "run.device", "run.threads", "run.select",
-    "run.twin", "run.checkpoint_minutes", "run.tensorboard",
+    "title", "data.download", "data.partial", "data.root", "data.verify", "data.workers",
+    "run.arm", "run.device", "run.threads", "run.select", "run.twin", "run.checkpoint_minutes",
+    "run.tensorboard",
 }  # fmt: skip
 
 
@@ -34,6 +38,7 @@ class State:
     seconds: float = 0.0
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, count
     best: float = -math.inf
+    notes: dict[str, float] = field(default_factory=dict)  # what callbacks said of this epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -45,6 +50,7 @@ class Stage:
     model: nn.Module
     learner: Learner
     loss: Loss
+    callbacks: dict[str, Callback]
     schedule: Schedule
     optimizer: torch.optim.Optimizer
     ema: AveragedModel | None
@@ -54,6 +60,23 @@ class Stage:
         """The weights to evaluate: the averaged ones if there are any."""
         model: nn.Module = self.model if self.ema is None else self.ema.module
         return model
+
+    def plain(self) -> nn.Module:
+        """The same without what the learner added: the model that is scored and kept."""
+        return self.learner.finish(self.judged())
+
+    def learn(self, batch: Batch, progress: Progress, share: float = 1.0) -> Metrics:
+        """One step of the learner on a share of the loss and of the terms of the callbacks."""
+        with ExitStack() as stack:
+            terms = [stack.enter_context(c.term(self.model)) for c in self.callbacks.values()]
+
+            def loss(logits_seq: Tensor, y: Tensor) -> Tensor:
+                found = (term() for term in terms)
+                value = self.loss(logits_seq, y)
+                value = sum((term for term in found if term is not None), start=value)
+                return self.scaler.scale(value * share)
+
+            return self.learner.step(self.model, batch, loss, progress)
 
     def lr(self, share: float) -> float:
         """The learning rate when this share of the phase is done."""
@@ -74,16 +97,44 @@ class Stage:
 
 
 def check(phase: Phase) -> None:
-    """Build what does not need a model, so that a mistake in a late phase fails early."""
+    """Build what does not need a model, so that a mistake in a late phase fails early.
+
+    Raises:
+        ConfigError: a part is unknown or out of range.
+    """
     for kind in ("learner", "loss", "schedule"):
         build(getattr(phase, kind), kind)
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = build(phase.optimizer, "optimizer", [weight])
-    weight.grad = torch.zeros(1)
-    try:
-        optimizer.step()  # some settings are only refused here
-    except RuntimeError as error:
-        raise ConfigError(f"optimizer {phase.optimizer.name!r}: {error}") from error
+    _callbacks(phase)
+    build(phase.optimizer, "optimizer", [nn.Parameter(torch.zeros(1))])
+
+
+def rehearse(task: Task) -> None:
+    """Train every phase for one step on a copy of the model, so that what fails fails early.
+
+    Leaves the random numbers as they were.
+
+    Raises:
+        ConfigError: a part of a phase is unknown or out of range, or does not fit the model.
+    """
+    model = copy.deepcopy(task.model)
+    x, y = task.source.train.__getitems__(task.splits.train[:2].tolist())
+    with aside(task.device):
+        for index, phase in enumerate(task.config.phase):
+            try:
+                stage = enter(task, phase, model)
+                stage.model.train()
+                with task.autocast():
+                    batch = task.batch(x, y, training=True)
+                    stage.learn(batch, Progress(0, phase.epochs, 0, 1))
+                stage.optimizer.step()  # some of its settings are only refused here
+                model = stage.plain()
+            except ConfigError as error:
+                raise ConfigError(f"phase {index}: {error}") from error
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise ConfigError(
+                    f"phase {index} ({phase.learner.name}, {phase.loss.name}, "
+                    f"{phase.optimizer.name}) cannot train {task.config.model.name}: {error}"
+                ) from error
 
 
 def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
@@ -125,37 +176,50 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         spared = [Special(phase.no_decay, weight_decay=0.0)] if phase.no_decay else []
         parameters = groups(model, [*special, *spared])
     except ValueError as error:
-        raise ConfigError(f"phase: {error}") from error
+        raise ConfigError(str(error)) from error
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
-    return Stage(
+    stage = Stage(
         phase,
         model,
         learner,
         build(phase.loss, "loss"),
+        _callbacks(phase),
         build(phase.schedule, "schedule"),
         build(phase.optimizer, "optimizer", parameters),
         AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
         torch.amp.GradScaler(task.device.type, enabled=task.config.run.precision == "fp16"),
     )
+    for callback in stage.callbacks.values():
+        callback.apply(model)
+    return stage
+
+
+def _callbacks(phase: Phase) -> dict[str, Callback]:
+    names = [part.name for part in phase.callback]
+    if len(names) != len(set(names)):
+        raise ConfigError(f"callback holds a name twice: {', '.join(names)}")
+    return {part.name: build(part, "callback") for part in phase.callback}
 
 
 def save(path: Path, task: Task, stage: Stage, state: State) -> None:
     """Write everything a run needs to go on; every process calls this, the first one writes."""
     random = task.procs.gather(torch.get_rng_state())
+    cuda = task.device.type == "cuda"
+    devices = task.procs.gather(torch.cuda.get_rng_state(task.device)) if cuda else []
     if not task.procs.first:
         return
     slots, facts = checkpoint.optimizer_state(stage.optimizer)
     tensors = checkpoint.prefixed("model", stage.model.state_dict())
     tensors |= checkpoint.prefixed("optimizer", slots)
     tensors |= {f"random/{rank}": numbers for rank, numbers in enumerate(random)}
-    if task.device.type == "cuda":
-        tensors["random/cuda"] = torch.cuda.get_rng_state(task.device)
+    tensors |= {f"random/cuda/{rank}": numbers for rank, numbers in enumerate(devices)}
     if stage.ema is not None:
         tensors |= checkpoint.prefixed("ema", stage.ema.state_dict())
     about = {
         "state": asdict(state),
         "optimizer": facts,
         "scaler": stage.scaler.state_dict(),
+        "callbacks": {name: callback.state() for name, callback in stage.callbacks.items()},
         "config": task.config.model_dump(mode="json"),
     }
     checkpoint.save_state(path, tensors, about)
@@ -171,10 +235,14 @@ def restore(path: Path, task: Task, stage: Stage, tensors: dict[str, Tensor], ab
     slots = checkpoint.under("optimizer", tensors)
     checkpoint.load_optimizer(stage.optimizer, slots, about["optimizer"])
     stage.scaler.load_state_dict(about["scaler"])
+    for name, callback in stage.callbacks.items():
+        callback.restore(about["callbacks"][name])
+        callback.apply(stage.model)
     if stage.ema is not None:
         checkpoint.load_weights(stage.ema, checkpoint.under("ema", tensors), path)
     own = f"random/{task.procs.rank}"
     if own in tensors:
         torch.set_rng_state(tensors[own])
-    if task.device.type == "cuda" and "random/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random/cuda"], task.device)
+    own = f"random/cuda/{task.procs.rank}"
+    if task.device.type == "cuda" and own in tensors:
+        torch.cuda.set_rng_state(tensors[own], task.device)

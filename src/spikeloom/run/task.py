@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
 from spikeloom.learning import Batch
+from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
@@ -48,8 +49,13 @@ class Task:
         images: Images = self.source.test if part == "test" else self.source.train
         return iter(batches(images, order, workers=self.config.data.workers))
 
-    def batch(self, x: Tensor, y: Tensor, *, training: bool) -> Batch:
-        """Pixels to a sequence on the device: augmented if training, normalised, encoded."""
+    def batch(self, x: Tensor, y: Tensor, *, training: bool, whole: int | None = None) -> Batch:
+        """Pixels to a sequence on the device: augmented if training, normalised, encoded.
+
+        Args:
+            whole: images of the global batch that x is this process's share of, if the encoder is
+                to draw for x what it would draw in one process.
+        """
         x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
         if training and len(x):
             x, y = self.augment(unit(x), y)
@@ -57,8 +63,23 @@ class Task:
             x = normalise(x, self.source.mean, self.source.std)
         else:
             x = x if x.is_floating_point() else unit(x)
-        x = x.contiguous(memory_format=torch.channels_last)
-        return Batch(self.encode(x, self.config.model.T), y)
+        T, procs = self.config.model.T, self.procs
+        if whole is None or procs.world == 1 or self.normalised:
+            x = x.contiguous(memory_format=torch.channels_last)
+            return Batch(self.encode(x, T), y)
+        among = x.new_zeros(whole, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
+        among[procs.rank :: procs.world] = x
+        return Batch(self.encode(among, T)[:, procs.rank :: procs.world], y)
+
+    def probe(self, samples: int, *, epoch: int) -> Batch:
+        """Training samples drawn for an epoch, without augmentation; the same in all processes.
+
+        Starts the global random numbers anew.
+        """
+        reseed(self.config.run.seed, "probe", epoch)
+        chosen = torch.randperm(len(self.splits.train))[:samples]
+        x, y = self.source.train.__getitems__(self.splits.train[chosen].tolist())
+        return self.batch(x, y, training=False)
 
     @property
     def normalised(self) -> bool:

@@ -204,3 +204,41 @@ def test_thresholds_far_from_1(spiking_case, threshold):
     assert out[0].item() == 1
     out, _ = neuron(0.999 * x_seq, v_threshold=threshold, reset=reset, **options)
     assert out[0].item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.uint8, torch.complex64])
+def test_input_that_is_not_floating_point_is_refused(neuron, dtype):
+    with pytest.raises(ValueError, match=rf"x_seq is {dtype}.*floating point.*x_seq\.float\(\)"):
+        neuron(torch.ones(3, 2, 4, dtype=dtype))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 1, 4), (5, 1), (3,)], ids=str)
+def test_values_that_would_change_the_shape_of_a_step_are_refused(neuron, shape):
+    # (5, 1) would silently make five samples of one
+    value = torch.full(shape, 0.5)
+    for name in (*neuron.decays, *neuron.values):
+        given = factor(value) if name in neuron.decays else value
+        with pytest.raises(ValueError, match=rf"{name} of shape .* does not broadcast to a step"):
+            neuron(torch.ones(3, 1, 4), **{name: given})
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_float32_rounded_at_the_end(case, tensor_options, half):
+    neuron, reset = case
+    options, _ = tensor_options(neuron, (4,), decay_input=True)
+    options = {
+        name: type(value)(value.keep.float(), value.decay_input)
+        if hasattr(value, "keep")
+        else value.float()
+        for name, value in options.items()
+    }
+    x_seq = inputs(9, 2, 4).to(half)
+    out, states = neuron(x_seq, **options, **neuron.options(reset))
+    want, ends = neuron(x_seq.float(), **options, **neuron.options(reset))
+    assert {out.dtype, *(state.dtype for state in states)} == {half}
+    assert torch.equal(out, want.to(half))
+    assert same(states, [end.to(half) for end in ends])
+    if neuron.trace:
+        trace = neuron.trace(x_seq, **options, **neuron.options(reset))
+        assert {part.dtype for part in trace} == {half}
+        assert torch.equal(trace.spike_seq, out)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from spikeloom.functional.decay import Decay, Value, exponential
+from spikeloom.functional.neurons.inputs import check_inputs, wide
 from spikeloom.functional.neurons.lif import (
     DEFAULT_DECAY,
     DEFAULT_SURROGATE,
@@ -31,25 +32,8 @@ from spikeloom.functional.neurons.lif import (
     rest_potential,
     start,
 )
-from spikeloom.functional.sequence import check_sequence, sequence, steps
+from spikeloom.functional.sequence import sequence, steps
 from spikeloom.functional.surrogate import Smooth, Surrogate
-from spikeloom.papers import Paper
-
-PAPER = Paper(
-    key="bellec2018long",
-    title="Long short-term memory and learning-to-learn in networks of spiking neurons",
-    authors=(
-        "Bellec, Guillaume",
-        "Salaj, Darjan",
-        "Subramoney, Anand",
-        "Legenstein, Robert",
-        "Maass, Wolfgang",
-    ),
-    venue="Advances in Neural Information Processing Systems",
-    year=2018,
-    url="https://arxiv.org/abs/1803.09574",
-    code="https://github.com/IGITUGraz/LSNN-official",
-)
 
 DEFAULT_ADAPTATION = exponential(200.0)
 
@@ -71,6 +55,11 @@ class ALIFTrace(NamedTuple):
     h_seq: Tensor
     v_seq: Tensor
     a_seq: Tensor
+
+    @property
+    def last(self) -> ALIFState:
+        """The state after the last step."""
+        return ALIFState(self.v_seq[-1], self.a_seq[-1])
 
 
 def alif(
@@ -109,10 +98,12 @@ def alif(
         x_seq [T, N, *], v [N, *], a [N, *] -> spike_seq [T, N, *], (v [N, *], a [N, *])
 
     Returns:
-        Spikes in {0, 1} with the dtype of x_seq, and the state after the last step.
+        Spikes in {0, 1} and the state after the last step, all with the dtype of x_seq; half
+        precision is computed in float32 and rounded at the end.
 
     Raises:
-        ValueError: no time axis; unknown reset; the state does not fit x_seq[0].
+        ValueError: no time axis; x_seq is not floating point; unknown reset; the state, a decay or
+            a value does not fit x_seq[0].
     Source:
         Bellec et al., NeurIPS 2018 (arXiv 1803.09574), sec. 2; Bellec et al., Nature
         Communications 11:3625, 2020. Deviations: see the head of this file.
@@ -122,17 +113,23 @@ def alif(
         >>> spikes.flatten().tolist()  # thresholds 1, 3, then almost 3
         [1.0, 0.0, 1.0, 0.0]
     """
-    check_sequence(x_seq)
+    check_inputs(
+        x_seq,
+        decay=decay,
+        adaptation_decay=adaptation_decay,
+        beta=beta,
+        v_threshold=v_threshold,
+    )
     state = _start(x_seq, state, rest_potential(reset, v_reset))
     spikes = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         s, _, state = alif_step(
             x, state, decay=decay, adaptation_decay=adaptation_decay, beta=beta,
             v_threshold=v_threshold, reset=reset, v_reset=v_reset, detach_reset=detach_reset,
             surrogate=surrogate, strict=strict,
         )  # fmt: skip
-        spikes.append(s)
-    return sequence(spikes), state
+        spikes.append(s.to(x_seq.dtype))
+    return sequence(spikes), ALIFState(*(part.to(x_seq.dtype) for part in state))
 
 
 def alif_trace(
@@ -154,17 +151,23 @@ def alif_trace(
     Shape:
         x_seq [T, N, *], v [N, *], a [N, *] -> spike_seq, h_seq, v_seq, a_seq, each [T, N, *]
     """
-    check_sequence(x_seq)
+    check_inputs(
+        x_seq,
+        decay=decay,
+        adaptation_decay=adaptation_decay,
+        beta=beta,
+        v_threshold=v_threshold,
+    )
     state = _start(x_seq, state, rest_potential(reset, v_reset))
     trace = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         s, h, state = alif_step(
             x, state, decay=decay, adaptation_decay=adaptation_decay, beta=beta,
             v_threshold=v_threshold, reset=reset, v_reset=v_reset, detach_reset=detach_reset,
             surrogate=surrogate, strict=strict,
         )  # fmt: skip
         trace.append((s, h, *state))
-    return ALIFTrace(*(sequence(list(column)) for column in zip(*trace, strict=True)))
+    return ALIFTrace(*(sequence(list(part)).to(x_seq.dtype) for part in zip(*trace, strict=True)))
 
 
 def alif_step(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from spikeloom.functional.decay import Decay, Value
+from spikeloom.functional.neurons.inputs import check_inputs, wide
 from spikeloom.functional.neurons.lif import (
     DEFAULT_DECAY,
     DEFAULT_SURROGATE,
@@ -21,7 +22,7 @@ from spikeloom.functional.neurons.lif import (
     rest_potential,
     start,
 )
-from spikeloom.functional.sequence import check_sequence, sequence, steps
+from spikeloom.functional.sequence import sequence, steps
 from spikeloom.functional.surrogate import Smooth, Surrogate
 
 
@@ -39,6 +40,11 @@ class CubaTrace(NamedTuple):
     h_seq: Tensor
     v_seq: Tensor
     i_seq: Tensor
+
+    @property
+    def last(self) -> CubaState:
+        """The state after the last step."""
+        return CubaState(self.i_seq[-1], self.v_seq[-1])
 
 
 def cuba_lif(
@@ -73,10 +79,12 @@ def cuba_lif(
         x_seq [T, N, *], i [N, *], v [N, *] -> spike_seq [T, N, *], (i [N, *], v [N, *])
 
     Returns:
-        Spikes in {0, 1} with the dtype of x_seq, and the state after the last step.
+        Spikes in {0, 1} and the state after the last step, all with the dtype of x_seq; half
+        precision is computed in float32 and rounded at the end.
 
     Raises:
-        ValueError: no time axis; unknown reset; the state does not fit x_seq[0].
+        ValueError: no time axis; x_seq is not floating point; unknown reset; the state, a decay or
+            a value does not fit x_seq[0].
     Source:
         Gerstner et al., Neuronal Dynamics (2014), sec. 1.3 and 3.1; current-based synapse with
         exponential decay.
@@ -88,16 +96,16 @@ def cuba_lif(
         >>> spikes.flatten().tolist(), state.i.item(), state.v.item()
         ([1.0, 0.0, 0.0], 0.25, 0.5)
     """
-    check_sequence(x_seq)
+    check_inputs(x_seq, synapse=synapse, decay=decay, v_threshold=v_threshold)
     state = _start(x_seq, state, rest_potential(reset, v_reset))
     spikes = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         s, _, state = cuba_lif_step(
             x, state, synapse=synapse, decay=decay, v_threshold=v_threshold, reset=reset,
             v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate, strict=strict,
         )  # fmt: skip
-        spikes.append(s)
-    return sequence(spikes), state
+        spikes.append(s.to(x_seq.dtype))
+    return sequence(spikes), CubaState(*(part.to(x_seq.dtype) for part in state))
 
 
 def cuba_lif_trace(
@@ -118,16 +126,16 @@ def cuba_lif_trace(
     Shape:
         x_seq [T, N, *], i [N, *], v [N, *] -> spike_seq, h_seq, v_seq, i_seq, each [T, N, *]
     """
-    check_sequence(x_seq)
+    check_inputs(x_seq, synapse=synapse, decay=decay, v_threshold=v_threshold)
     state = _start(x_seq, state, rest_potential(reset, v_reset))
     trace = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         s, h, state = cuba_lif_step(
             x, state, synapse=synapse, decay=decay, v_threshold=v_threshold, reset=reset,
             v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate, strict=strict,
         )  # fmt: skip
         trace.append((s, h, state.v, state.i))
-    return CubaTrace(*(sequence(list(column)) for column in zip(*trace, strict=True)))
+    return CubaTrace(*(sequence(list(part)).to(x_seq.dtype) for part in zip(*trace, strict=True)))
 
 
 def cuba_lif_step(

@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from spikeloom.functional.decay import Decay
+from spikeloom.functional.neurons.inputs import check_inputs, wide
 from spikeloom.functional.neurons.lif import DEFAULT_DECAY, charge, start
-from spikeloom.functional.sequence import check_sequence, sequence, steps
+from spikeloom.functional.sequence import sequence, steps
 
 
 def li(
@@ -22,10 +23,11 @@ def li(
         x_seq [T, N, *], v [N, *] -> v_seq [T, N, *], v [N, *]
 
     Returns:
-        The potential of every step, and the last one to carry on with.
+        The potential of every step, and the last one to carry on with, with the dtype of x_seq;
+        half precision is computed in float32 and rounded at the end.
 
     Raises:
-        ValueError: no time axis; v does not fit x_seq[0].
+        ValueError: no time axis; x_seq is not floating point; v or decay does not fit x_seq[0].
     Source:
         Gerstner et al., Neuronal Dynamics (2014), sec. 1.3.
 
@@ -34,10 +36,10 @@ def li(
         >>> v_seq.flatten().tolist()
         [0.5, 0.75, 0.875]
     """
-    check_sequence(x_seq)
+    check_inputs(x_seq, decay=decay)
     v = start(x_seq, v)
     potentials = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         v = charge(x, v, decay)
-        potentials.append(v)
-    return sequence(potentials), v
+        potentials.append(v.to(x_seq.dtype))
+    return sequence(potentials), v.to(x_seq.dtype)

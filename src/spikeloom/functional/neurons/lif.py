@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler
-from spikeloom.functional.sequence import check_sequence, sequence, steps
+from spikeloom.functional.neurons.inputs import check_inputs, check_state, wide
+from spikeloom.functional.sequence import sequence, steps
 from spikeloom.functional.surrogate import Arctan, Smooth, Surrogate, spike
 
 Reset = Literal["hard", "soft", "none"]
@@ -31,6 +32,11 @@ class Trace(NamedTuple):
     spike_seq: Tensor
     h_seq: Tensor
     v_seq: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        """The state after the last step."""
+        return self.v_seq[-1]
 
 
 def lif(
@@ -63,10 +69,12 @@ def lif(
         x_seq [T, N, *], v [N, *] -> spike_seq [T, N, *], v [N, *]
 
     Returns:
-        Spikes in {0, 1} with the dtype of x_seq, and the potential after the last reset.
+        Spikes in {0, 1} and the potential after the last reset, both with the dtype of x_seq;
+        half precision is computed in float32 and rounded at the end.
 
     Raises:
-        ValueError: no time axis; unknown reset; v does not fit x_seq[0].
+        ValueError: no time axis; x_seq is not floating point; unknown reset; v, decay or
+            v_threshold does not fit x_seq[0].
     Source:
         Gerstner et al., Neuronal Dynamics (2014), sec. 1.3.
 
@@ -75,16 +83,16 @@ def lif(
         >>> spikes.flatten().tolist()
         [0.0, 1.0, 0.0]
     """
-    check_sequence(x_seq)
+    check_inputs(x_seq, decay=decay, v_threshold=v_threshold)
     v = start(x_seq, v, rest_potential(reset, v_reset))
     spikes = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         s, _, v = lif_step(
             x, v, decay=decay, v_threshold=v_threshold, reset=reset, v_reset=v_reset,
             detach_reset=detach_reset, surrogate=surrogate, strict=strict,
         )  # fmt: skip
-        spikes.append(s)
-    return sequence(spikes), v
+        spikes.append(s.to(x_seq.dtype))
+    return sequence(spikes), v.to(x_seq.dtype)
 
 
 def lif_trace(
@@ -104,16 +112,16 @@ def lif_trace(
     Shape:
         x_seq [T, N, *], v [N, *] -> spike_seq, h_seq, v_seq, each [T, N, *]
     """
-    check_sequence(x_seq)
+    check_inputs(x_seq, decay=decay, v_threshold=v_threshold)
     v = start(x_seq, v, rest_potential(reset, v_reset))
     trace = []
-    for x in steps(x_seq):
+    for x in steps(wide(x_seq)):
         s, h, v = lif_step(
             x, v, decay=decay, v_threshold=v_threshold, reset=reset, v_reset=v_reset,
             detach_reset=detach_reset, surrogate=surrogate, strict=strict,
         )  # fmt: skip
         trace.append((s, h, v))
-    return Trace(*(sequence(list(column)) for column in zip(*trace, strict=True)))
+    return Trace(*(sequence(list(part)).to(x_seq.dtype) for part in zip(*trace, strict=True)))
 
 
 def lif_step(
@@ -128,7 +136,7 @@ def lif_step(
     surrogate: Surrogate | Smooth = DEFAULT_SURROGATE,
     strict: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of :func:`lif`.
+    """One step of :func:`lif`, in the dtype that its arguments promote to.
 
     Shape:
         x [N, *], v [N, *] -> spike [N, *], h [N, *], v [N, *]
@@ -163,19 +171,15 @@ def if_(
 
 
 def start(x_seq: Tensor, state: Tensor | None, rest: float = 0.0) -> Tensor:
-    """The state before the first step: as given, or ``rest`` everywhere.
+    """The state before the first step, as given or ``rest`` everywhere, in float32 at least.
 
     Raises:
         ValueError: the given state does not have the shape of one step.
     """
     if state is None:
-        return torch.full_like(x_seq[0], rest)
-    if state.shape != x_seq.shape[1:]:
-        raise ValueError(
-            f"the carried state has shape {tuple(state.shape)}, one step of the input "
-            f"{tuple(x_seq.shape[1:])}; pass the state that came back with the same batch"
-        )
-    return state
+        return torch.full_like(wide(x_seq[0]), rest)
+    check_state(x_seq, state)
+    return wide(state)
 
 
 def charge(x: Tensor, v: Tensor, decay: Decay, rest: float = 0.0) -> Tensor:

@@ -2,6 +2,7 @@
 
 from spikeloom.functional import (
     Arctan,
+    Dspike,
     Exponential,
     FastSigmoid,
     Gaussian,
@@ -28,16 +29,19 @@ CURVES: dict[type, int] = {
             MultiGaussian,
             Exponential,
             StraightThrough,
+            Dspike,
         )
     )
 }
 
 
 def numbers(surrogate: Surrogate | Smooth) -> tuple[float, float, float, float, float]:
-    """Sharpness, height of the slope, and the weights and width of MultiGaussian's lobes."""
+    """Sharpness, height of the slope, and what MultiGaussian and Dspike have beside these."""
     assert isinstance(surrogate, Surrogate)
     height = surrogate.scale * surrogate.alpha
     if isinstance(surrogate, MultiGaussian):
         side, stretch = surrogate.side, surrogate.stretch
         return surrogate.alpha, height, 1 + side, side / stretch, stretch
+    if isinstance(surrogate, Dspike):
+        return surrogate.alpha, height, surrogate.peak, 0.0, surrogate.b
     return surrogate.alpha, height, 1.0, 0.0, 1.0

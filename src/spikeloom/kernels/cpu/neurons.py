@@ -18,7 +18,8 @@ from spikeloom.functional import (
     check_sequence,
 )
 from spikeloom.functional.neurons.alif import DEFAULT_ADAPTATION
-from spikeloom.functional.neurons.lif import DEFAULT_DECAY, DEFAULT_SURROGATE, start
+from spikeloom.functional.neurons.inputs import check_state, misfit
+from spikeloom.functional.neurons.lif import DEFAULT_DECAY, DEFAULT_SURROGATE
 from spikeloom.kernels.cpu import library, ops
 from spikeloom.kernels.cpu.curves import CURVES, numbers
 from spikeloom.kernels.cpu.ops import NOTHING, POTENTIAL, ROUNDED, Numbers, Options, Values
@@ -172,7 +173,9 @@ def _value(value: Value) -> tuple[Tensor | None, float]:
 
 
 def _state(x_seq: Tensor, state: Tensor | None) -> Tensor | None:
-    return None if state is None else start(x_seq, state)
+    if state is not None:
+        check_state(x_seq, state)
+    return state
 
 
 def objections(x_seq: Tensor, v: Any = None, state: Any = None, **options: Any) -> Iterator[str]:
@@ -211,15 +214,8 @@ def _unfit(name: str, value: Value, x_seq: Tensor) -> Iterator[str]:
         return
     if value.dtype not in (torch.float32, x_seq.dtype) or value.device != x_seq.device:
         yield f"{name} is {value.dtype} on {value.device}, x_seq {x_seq.dtype} on {x_seq.device}"
-    missing = x_seq.dim() - 1 - value.dim()
-    fits = missing >= 0 and all(
-        length in (1, x_seq.shape[1 + missing + axis]) for axis, length in enumerate(value.shape)
-    )
-    if not fits:
-        yield (
-            f"{name} of shape {tuple(value.shape)} does not broadcast to a step of "
-            f"{tuple(x_seq.shape[1:])}"
-        )
+    if problem := misfit(name, value, x_seq.shape[1:]):
+        yield problem
 
 
 def _watched() -> Iterator[str]:

@@ -9,7 +9,7 @@ enum Dtype : int32_t { FLOAT32, BFLOAT16 };
 enum Trace : int32_t { NOTHING, POTENTIAL, ROUNDED };
 enum Curve : int32_t {
   ARCTAN, SIGMOID, TRIANGLE, RECTANGLE, FAST_SIGMOID, GAUSSIAN, MULTI_GAUSSIAN, EXPONENTIAL,
-  STRAIGHT_THROUGH
+  STRAIGHT_THROUGH, DSPIKE
 };
 
 // A number, or values: neuron m has data[(m / inner) % count].

@@ -36,6 +36,10 @@ INLINE vf curve_slope(const Call& c, vf z) {
     }
     case EXPONENTIAL:
       return 0.5f * exponential(-absolute(z));
+    case DSPIKE: {
+      vf q = 1.0f / (1.0f + exponential(-2.0f * c.stretch * z));
+      return pick(absolute(z) <= 0.5f, 4.0f * c.centre * (q * (1.0f - q)), vf{});
+    }
     default:
       return all(1.0f);
   }

@@ -1,0 +1,154 @@
+"""IM-Loss: potentials are pulled to the threshold, so that spikes carry about one bit."""
+
+import fnmatch
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.layers import Neuron
+from spikeloom.layers.base import State, Temporal, ruled
+from spikeloom.learning.base import Callback
+from spikeloom.papers import Paper
+from spikeloom.registry import register
+
+PAPER = Paper(
+    key="guo2022imloss",
+    title="IM-Loss: Information Maximization Loss for Spiking Neural Networks",
+    authors=(
+        "Yufei Guo",
+        "Yuanpei Chen",
+        "Liwen Zhang",
+        "Xiaode Liu",
+        "Yinglei Wang",
+        "Xuhui Huang",
+        "Zhe Ma",
+    ),
+    venue="Advances in Neural Information Processing Systems",
+    year=2022,
+    url="https://openreview.net/forum?id=Jw34v_84m2b",
+    code="https://github.com/yfguo91/IM-Loss-Information-Maximization-Loss-for-Spiking-Neural-Networks",
+)
+
+Statistic = Literal["layer", "channel", "rate"]
+
+
+class Seen(NamedTuple):
+    """A layer's name, spikes and potentials before the reset [T, N, *], and its threshold."""
+
+    name: str
+    spike_seq: Tensor
+    h_seq: Tensor
+    threshold: Tensor
+
+
+@register("callback", "im_loss", paper=PAPER, status="exact")
+class IMLoss(Callback):
+    """A term for the mean potential of every layer: L = CE + weight sum_l (mean(h_l) - V_th)².
+
+    h is the potential before the reset. A mean at the threshold makes about half the neurons fire
+    where potentials lie symmetrically around it.
+
+    ``statistic`` and ``combine``: (``layer``, ``sum``) is the paper; (``channel``, ``mean``), the
+    mean over channels of (mean(h_c) - V_th)², an early version of the authors' code; (``rate``,
+    ``mean``) with ``weight=0.005`` is after their released one, which pulls the firing rate of a
+    layer to 1 / (2 T) (for residual blocks it takes the input current instead, which is not done
+    here).
+
+    Args:
+        weight: λ.
+        statistic: of a layer's potentials, see above.
+        combine: ``sum`` or ``mean`` over layers, so that the same weight acts otherwise by a factor
+            of the number of layers.
+        skip: name patterns of layers left out; by default those inside a residual block before
+            its addition.
+    Raises:
+        ValueError: weight < 0, or an unknown statistic or combine.
+    Source:
+        Guo et al., NeurIPS 2022.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: float = 2.0,
+        statistic: Statistic = "layer",
+        combine: Literal["sum", "mean"] = "sum",
+        skip: Sequence[str] = ("*.body.*",),
+    ) -> None:
+        if not weight >= 0:
+            raise ValueError(f"weight must be >= 0, got {weight}")
+        if statistic not in STATISTICS:
+            raise ValueError(f"statistic must be one of {', '.join(STATISTICS)}, got {statistic!r}")
+        if combine not in ("sum", "mean"):
+            raise ValueError(f"combine must be 'sum' or 'mean', got {combine!r}")
+        self.weight, self.statistic, self.combine = weight, statistic, combine
+        self.skip = tuple(skip)
+
+    @contextmanager
+    def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+        with potentials(model) as seen:
+
+            def value() -> Tensor | None:
+                found = [
+                    STATISTICS[self.statistic](layer)
+                    for layer in seen()
+                    if not any(fnmatch.fnmatch(layer.name, pattern) for pattern in self.skip)
+                ]
+                if not found:
+                    return None
+                total = torch.stack(found)
+                return self.weight * (total.sum() if self.combine == "sum" else total.mean())
+
+            yield value
+
+
+@contextmanager
+def potentials(model: nn.Module) -> Iterator[Callable[[], list[Seen]]]:
+    """Record the potentials of every neuron layer that runs inside the block.
+
+    The function that comes out hands over what was recorded since its last call. Neurons run by
+    their readable functions meanwhile, in which potentials are part of the graph.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    found: list[Seen] = []
+
+    def record(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        assert isinstance(neuron, Neuron)
+        trace = neuron.trace(x_seq, state)
+        threshold = torch.as_tensor(neuron.arguments()["v_threshold"], device=x_seq.device)
+        found.append(Seen(names[neuron], trace.spike_seq, trace.h_seq, threshold))
+        return trace.spike_seq, trace.last
+
+    def hand_over() -> list[Seen]:
+        taken = found.copy()
+        found.clear()
+        return taken
+
+    with ruled(model, record):
+        yield hand_over
+
+
+def layer_deviation(layer: Seen) -> Tensor:
+    """(mean(h) - threshold)² over all of a layer."""
+    return (layer.h_seq - layer.threshold).float().mean().square()
+
+
+def channel_deviation(layer: Seen) -> Tensor:
+    """mean_c (mean(h_c) - threshold)², channels c being the axis after the batch."""
+    apart = (layer.h_seq - layer.threshold).float()
+    return apart.mean([axis for axis in range(apart.dim()) if axis != 2]).square().mean()
+
+
+def rate_deviation(layer: Seen) -> Tensor:
+    """(mean(spikes) - 1 / (2 T))²."""
+    return (layer.spike_seq.float().mean() - 0.5 / len(layer.spike_seq)).square()
+
+
+STATISTICS: dict[str, Callable[[Seen], Tensor]] = {
+    "layer": layer_deviation,
+    "channel": channel_deviation,
+    "rate": rate_deviation,
+}

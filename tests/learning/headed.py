@@ -1,0 +1,41 @@
+"""A learner that adds a head to train and takes it out again, as several methods do."""
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.learning import Batch, Loss, Metrics, Progress
+
+
+class Headed(nn.Module):
+    """A model, a second head on its logits, and the number of steps trained so far."""
+
+    steps: Tensor
+
+    def __init__(self, model: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.model, self.head = model, nn.Linear(classes, classes)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        logits_seq: Tensor = self.model(x_seq)
+        return logits_seq
+
+
+class HeadedLearner:
+    """Descends the loss of the model and that of a head which only training knows."""
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        *_, last = model.parameters()
+        return Headed(model, len(last))
+
+    def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
+        assert isinstance(model, Headed)
+        logits_seq = model(batch.x_seq)
+        value = loss(logits_seq, batch.y)
+        (value + 0.1 * loss(model.head(logits_seq), batch.y)).backward()
+        model.steps += 1
+        return Metrics(value.detach(), logits_seq.detach())
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        assert isinstance(model, Headed)
+        return model.model

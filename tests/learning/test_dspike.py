@@ -1,0 +1,173 @@
+"""The search for Dspike's temperature: what it measures, where it walks, what it leaves alone."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikeloom.functional import Dspike, Smooth, factor, lif
+from spikeloom.layers import LIF, OverTime
+from spikeloom.layers.base import Temporal, ruled
+from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
+from spikeloom.learning.dspike import batched_differences, finite_differences, first_weight
+from spikeloom.losses.rate import RateCrossEntropy
+from tests.small import small
+
+LOSS = RateCrossEntropy()
+START = Progress(epoch=0, epochs=5, update=0, updates=5)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    neuron: dict[str, Any] = {"decay": factor(0.25), "v_threshold": 0.5}
+    net = nn.Sequential(
+        OverTime(nn.Linear(6, 8)), LIF(**neuron), OverTime(nn.Linear(8, 8)), LIF(**neuron),
+        OverTime(nn.Linear(8, 3)),
+    )  # fmt: skip
+    return net.double()
+
+
+def batch(n: int = 16) -> Batch:
+    return Batch(2 * torch.rand(4, n, 6, dtype=torch.float64), torch.randint(3, (n,)))
+
+
+def smooth(b: float) -> Any:
+    """A rule that emits the curve of one temperature, with the slope of the neuron's own."""
+
+    class Curve(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, u: Tensor, surrogate: Any) -> Tensor:
+            ctx.save_for_backward(u)
+            ctx.surrogate = surrogate
+            return Dspike(b=b).primitive(u)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            return grads[0] * ctx.surrogate.grad(ctx.saved_tensors[0]), None
+
+    def rule(neuron: Temporal, x_seq: Tensor, state: Any) -> Any:
+        v, out = torch.zeros_like(x_seq[0]), []
+        for x in x_seq.unbind(0):
+            h = 0.25 * v + x
+            s = Curve.apply(h - 0.5, neuron.surrogate)
+            v = h * (1 - s)
+            out.append(s)
+        return torch.stack(out), v
+
+    return rule
+
+
+def test_in_a_smooth_network_finite_differences_are_the_gradient() -> None:
+    net, given = network(), batch()
+    for module in net.modules():
+        if isinstance(module, LIF):
+            module.surrogate = Smooth(Dspike(b=3.0))  # type: ignore[assignment]
+    _, weight = first_weight(net)
+
+    def objective() -> Tensor:
+        return LOSS(net(given.x_seq), given.y)
+
+    (slope,) = torch.autograd.grad(objective(), weight)
+    found = finite_differences(objective, weight, torch.arange(weight.numel()), 1e-4)
+    assert torch.cosine_similarity(slope.flatten(), found, dim=0) > 0.999
+
+
+def test_differences_side_by_side_are_those_one_by_one() -> None:
+    net, given = network(), batch()
+    name, weight = first_weight(net)
+    chosen, size = torch.arange(48), 0.1
+    before = weight.clone()
+
+    def objective() -> Tensor:
+        return LOSS(net(given.x_seq), given.y)
+
+    one_by_one = finite_differences(objective, weight, chosen, size)
+    together = batched_differences(net, name, given, LOSS, chosen, size, 2)
+    assert one_by_one.any()
+    torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-12)
+    assert torch.equal(weight, before)
+
+
+@pytest.mark.parametrize(("start", "true"), [(1.0, 2.0), (3.0, 2.0), (2.0, 2.0)])
+def test_the_temperature_walks_to_the_true_one_and_stays(start: float, true: float) -> None:
+    net, given = network(), batch()
+    search = DspikeSearch(b=start, step=0.25, epsilon=1e-4, weights=None, together=1)
+    search.apply(net)
+    walked = []
+    with ruled(net, smooth(true)):
+        for _ in range(8):
+            notes = search.epoch(net, lambda n: given, LOSS, START)
+            walked.append(search.state()["b"])
+    assert walked[3:] == [true] * 5
+    assert notes["cosine"] > 0.9999
+
+
+def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
+    net, given = network(), batch()
+    search = DspikeSearch(samples=8)
+    search.apply(net)
+    before = copy.deepcopy(net.state_dict())
+    search.epoch(net, lambda n: given, LOSS, START)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    search.apply(net)
+    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {search.surrogate}
+
+
+def test_norms_of_the_batch_are_perturbed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr(
+        "spikeloom.learning.dspike.batched_differences", lambda *a: called.append(a)
+    )
+    net = small("spiking_vgg5").train()
+    given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
+    notes = DspikeSearch(weights=3).epoch(net, lambda n: given, LOSS, START)
+    assert not called
+    assert set(notes) == {"b", "cosine", "cosine up", "cosine down", "zeros"}
+
+
+def test_without_a_step_there_is_no_search() -> None:
+    notes = DspikeSearch(b=5.0, step=0.0).epoch(
+        network(), lambda n: pytest.fail("asked"), LOSS, START
+    )
+    assert notes == {"b": 5.0}
+
+
+def test_a_silent_network_keeps_the_temperature() -> None:
+    net, search = network(), DspikeSearch(b=2.0)
+    search.apply(net)
+    still = Batch(torch.zeros(4, 8, 6, dtype=torch.float64), torch.zeros(8, dtype=torch.long))
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    notes = search.epoch(net, lambda n: still, LOSS, START)
+    assert notes["zeros"] == 1
+    assert search.state() == {"b": 2.0}
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    assert search.epoch(net, lambda n: still, LOSS, START) == {"b": 2.0}
+
+
+def test_the_temperature_does_not_fall_below_its_bound() -> None:
+    net, given = network(), batch()
+    search = DspikeSearch(b=0.1, step=0.2)
+    search.apply(net)
+    for _ in range(3):
+        notes = search.epoch(net, lambda n: given, LOSS, START)
+        assert notes["b"] >= 0.1
+
+
+def test_what_cannot_work_is_refused() -> None:
+    with pytest.raises(ValueError, match="lowest"):
+        DspikeSearch(b=0.05)
+    with pytest.raises(ValueError, match="samples"):
+        DspikeSearch(samples=1)
+    with pytest.raises(Unsupported, match="first convolution"):
+        DspikeSearch().epoch(nn.Sequential(LIF()), lambda n: batch(), LOSS, START)
+
+
+def test_the_neuron_still_emits_hard_spikes() -> None:
+    x_seq = torch.rand(4, 2, 3)
+    assert set(lif(x_seq, surrogate=Dspike())[0].unique().tolist()) <= {0.0, 1.0}

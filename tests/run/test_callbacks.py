@@ -1,0 +1,129 @@
+"""What goes along with a learner: terms of the loss, states, notes, and nothing else."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikeloom import registry
+from spikeloom.layers import LIF
+from spikeloom.learning import Batch, Callback, Loss, Metrics, Progress
+from spikeloom.learning.bptt import BPTT
+from spikeloom.run import checkpoint, session
+from spikeloom.run.config import ConfigError
+from spikeloom.run.record import LAST
+from tests.run.recipe import tiny
+from tests.run.test_resume import StopAfter, StopError, same_end
+
+
+class Rude(Callback):
+    """Counts epochs, and leaves nothing in the model as it found it."""
+
+    def __init__(self, weight: float = 0.0) -> None:
+        self.weight, self.epochs = weight, 0
+
+    def state(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.epochs = state["epochs"]
+
+    def apply(self, model: nn.Module) -> None:
+        for module in model.modules():
+            if isinstance(module, LIF):
+                module.detach_reset = self.epochs % 2 == 0
+
+    def epoch(
+        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
+    ) -> dict[str, float]:
+        batch = probe(8)
+        loss(model(batch.x_seq), batch.y).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(torch.rand(()))
+        self.epochs += 1
+        return {"mean": float(batch.x_seq.mean())}
+
+    @contextmanager
+    def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+        yield lambda: self.weight * sum(p.square().sum() for p in model.parameters())
+
+
+class Nudge(BPTT):
+    """BPTT that adds one to the last parameter after every update."""
+
+    def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
+        seen = super().step(model, batch, loss, progress)
+        *_, (name, last) = model.named_parameters()
+        return seen._replace(increments={name: torch.ones_like(last)})
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = registry.Entry("callback", "rude", Rude, "a test")
+    shelf = {**registry._entries.get("callback", {}), "rude": entry}
+    monkeypatch.setitem(registry._entries, "callback", shelf)
+    nudge = registry.Entry("learner", "nudge", Nudge, "a test")
+    monkeypatch.setitem(registry._entries["learner"], "nudge", nudge)
+
+
+def trained(folder: Path, **changes: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    result = session.train(tiny(**changes), folder)
+    tensors, _ = checkpoint.load_state(folder / LAST)
+    return result, tensors
+
+
+def test_a_callback_cannot_touch_weights_or_random_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rude, "apply", lambda *_: None)
+    changes = {"data__augment": ["crop"], "model__dropout": 0.2}
+    _, plain = trained(tmp_path / "plain", **changes)
+    _, rude = trained(tmp_path / "rude", phase__0__callback=["rude"], **changes)
+    assert plain.keys() == rude.keys()
+    assert all(torch.equal(plain[key], rude[key]) for key in plain)
+
+
+def test_state_and_notes_survive_a_stop(tmp_path: Path) -> None:
+    config = tiny(phase__0__callback=["rude"], run__checkpoint_minutes=1e-9)
+    session.train(config, tmp_path / "whole")
+    with pytest.raises(StopError):
+        session.train(config, tmp_path / "broken", watch=lambda task: StopAfter(10))
+    session.train(config, tmp_path / "broken", resume=True)
+    same_end(tmp_path / "whole", tmp_path / "broken")
+    _, about = checkpoint.load_state(tmp_path / "broken" / LAST)
+    assert about["callbacks"] == {"rude": {"epochs": 2}}
+    notes = [line["notes"]["rude/mean"] for line in about["state"]["history"]]
+    assert notes[0] != notes[1], "every epoch has a probe of its own"
+
+
+def test_a_term_is_added_to_the_loss(tmp_path: Path) -> None:
+    heavy = {"name": "rude", "weight": 1e3}
+    plain, _ = trained(tmp_path / "plain")
+    result, _ = trained(tmp_path / "heavy", phase__0__callback=[heavy])
+    assert result["train"]["loss"] > 100 * plain["train"]["loss"]
+
+
+def test_increments_are_added_once_an_update(tmp_path: Path) -> None:
+    still = {"name": "sgd", "lr": 1e-12}
+    for accumulate, updates in ((1, 14), (2, 8)):
+        phase = {
+            "optimizer": still, "learner": "nudge", "epochs": 2, "accumulate": accumulate
+        }  # fmt: skip
+        folder = tmp_path / str(accumulate)
+        _, tensors = trained(folder, phase=[phase])
+        bias = tensors["model/classifier.4.module.bias"]
+        torch.testing.assert_close(bias, torch.full_like(bias, updates), rtol=1e-5, atol=0)
+
+
+WRONG = [(["rued"], "rude"), (["rude", "rude"], "twice"), ([{"name": "rude", "w": 1}], "weight")]
+
+
+@pytest.mark.parametrize(("given", "says"), WRONG)
+def test_wrong_callbacks_are_refused(tmp_path: Path, given: list[Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        session.train(tiny(phase__0__callback=given), tmp_path / "run")
