@@ -28,6 +28,10 @@ def plain(model, in_shape, **arguments):
 
 
 MODELS = {
+    "mlp with a leaky read-out": lambda: plain(SpikingMLP, (9,), readout=lambda shape: LI(tau=2.0)),
+    "mlp that answers in spikes": lambda: plain(
+        SpikingMLP, (9,), readout=lambda shape: LIF(v_threshold=0.125)
+    ),
     "mlp": lambda: plain(SpikingMLP, (2, 3, 5), hidden=(33, 17)),
     "mlp of a vector": lambda: plain(SpikingMLP, (7,), hidden=(20,)),
     **{
@@ -91,7 +95,7 @@ def test_exact_weights_give_equal_logits(name, break_even):
                 assert torch.equal(packed(x_seq), want)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "mlp of a vector"])
+@pytest.mark.parametrize("name", [name for name in MODELS if "mlp " not in name])
 def test_the_networks_compared_fire(name):
     model = exact(MODELS[name]())
     program = infer(model, images(4, 2, model.in_shape, constant=False)).program

@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from spikeloom.deploy import Unsupported, infer
-from spikeloom.layers import LIF, BatchNorm, OverTime, ReLU, StepBatchNorm, ruled
+from spikeloom.layers import (
+    LIF,
+    BatchNorm,
+    OverTime,
+    ReLU,
+    StepBatchNorm,
+    ruled,
+)
 
 X = torch.rand(2, 3, 4, 6, 6)
 
@@ -45,7 +52,8 @@ class Scaling(nn.Module):
 
 CASES = {
     "1: no packed form of Recurrent": lambda: network(Recurrent()),
-    "1: BNTT has other weights at every step": lambda: network(StepBatchNorm(8, T=2), LIF()),
+    "1: StepBatchNorm scales each step": lambda: network(StepBatchNorm(8, T=2), LIF()),
+    "1: Temporal.* scales each step": lambda: network(TemporalEffectiveBatchNorm(8, T=2), LIF()),
     "1: no packed form of ReLU": lambda: network(ReLU()),
     "1: Own has a forward of its own": lambda: network(Own()),
     "1: no packed form of Tanh": lambda: network(OverTime(nn.Tanh())),

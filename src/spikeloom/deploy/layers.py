@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.record import NOTHING, Unsupported
+from spikeloom.deploy.record import BY_STEP, NOTHING, Unsupported
 from spikeloom.functional import Decay
 from spikeloom.functional.program import NEURONS, Neurons, Shape, Term, Window
 from spikeloom.kernels import operator_of
@@ -15,7 +15,6 @@ from spikeloom.layers import (
     BatchNorm,
     Neuron,
     OverTime,
-    StepBatchNorm,
     ThresholdBatchNorm,
 )
 
@@ -40,9 +39,10 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
         return inner
     if type(inner) in (BatchNorm, ThresholdBatchNorm, LI) or isinstance(inner, Neuron):
         return inner
-    if isinstance(inner, StepBatchNorm):
+    if isinstance(inner, BY_STEP):
+        kind = type(inner).__name__
         raise Unsupported(
-            f"{name}: BNTT has other weights at every step, which do not fold into one"
+            f"{name}: {kind} scales each step differently, which folds into no weights"
         )
     raise Unsupported(f"{name}: no packed form of {type(inner).__name__}")
 

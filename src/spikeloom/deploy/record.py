@@ -13,11 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from spikeloom.layers import LI, Dropout, Neuron, NoNorm, OverTime, StepBatchNorm
+from spikeloom.layers import (
+    Dropout,
+    NoNorm,
+    NoReadout,
+    OverTime,
+    StepBatchNorm,
+    Temporal,
+    TemporalEffectiveBatchNorm,
+)
 from spikeloom.layers.base import dynamics
 
-WHOLE = (OverTime, Neuron, LI, StepBatchNorm)  # layers, although some are made of others
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout, NoNorm)  # in evaluation
+BY_STEP = (StepBatchNorm, TemporalEffectiveBatchNorm)
+WHOLE = (OverTime, Temporal, *BY_STEP)  # layers, although some are made of others
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout, NoNorm, NoReadout)  # in evaluation
 ADDITIONS = ("add", "__add__", "__radd__")
 
 
@@ -75,7 +84,7 @@ class Recorder(TorchFunctionMode):
         """Note every layer of the model; what holds layers only passes values on."""
         with ExitStack() as hooks:
             for name, layer in leaves(model):
-                if isinstance(layer, Neuron) and layer.rule is not dynamics:
+                if isinstance(layer, Temporal) and layer.rule is not dynamics:
                     raise Unsupported(
                         f"{name}: its rule was replaced; pack the network outside of ruled(...)"
                     )
