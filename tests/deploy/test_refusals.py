@@ -11,6 +11,7 @@ from spikeloom.layers import (
     OverTime,
     ReLU,
     StepBatchNorm,
+    TemporalEffectiveBatchNorm,
     ruled,
 )
 
