@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from spikeloom import data, functional, layers, learning, losses, models, report
+from spikeloom import data, deploy, functional, layers, learning, losses, models, report
 from spikeloom.functional import encode
 from spikeloom.registry import STATUSES, entries, kinds
 from spikeloom.run import build  # noqa: F401 makes every room register its names
 
-ROOMS = [functional, layers, models, losses, learning, data, report, encode]
+ROOMS = [functional, layers, models, losses, learning, data, deploy, report, encode]
 
 
 def public(room: ModuleType) -> list[tuple[str, Any]]:
@@ -34,7 +34,9 @@ def described(thing: Any) -> str:
     return "".join(relative.__doc__ or "" for relative in kin)
 
 
-@pytest.mark.parametrize("room", [functional, layers, models, losses], ids=lambda r: r.__name__)
+@pytest.mark.parametrize(
+    "room", [functional, layers, models, losses, deploy], ids=lambda r: r.__name__
+)
 def test_what_takes_a_sequence_states_its_shape(room: ModuleType) -> None:
     def takes_sequence(thing: Any) -> bool:
         call = thing.forward if inspect.isclass(thing) and hasattr(thing, "forward") else thing

@@ -87,6 +87,9 @@ def test_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
 def test_eval_gives_the_score_of_the_record(tmp_path: Path) -> None:
     result = session.train(tiny(), tmp_path)
     assert session.score(tmp_path)["accuracy"] == result["test"]["accuracy"]
+    packed = session.score(tmp_path, packed=True)
+    assert packed["accuracy"] == pytest.approx(result["test"]["accuracy"], abs=0.02)
+    assert packed["loss"] == pytest.approx(result["test"]["loss"], rel=0.01)
 
 
 def test_diverging_run_stops_says_where_and_keeps_its_checkpoint(tmp_path: Path) -> None:

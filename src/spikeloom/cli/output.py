@@ -20,6 +20,7 @@ CODES = {
     "spikeloom.registry.UnknownNameError": REFUSED,
     "spikeloom.report.error.RunFolderError": REFUSED,
     "spikeloom.learning.base.Unsupported": REFUSED,
+    "spikeloom.deploy.record.Unsupported": REFUSED,
     "builtins.OSError": REFUSED,
     "spikeloom.run.loop.NonFiniteLossError": DIVERGED,
 }

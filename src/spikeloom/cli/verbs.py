@@ -113,6 +113,7 @@ def evaluate(
     weights: Annotated[
         Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
     ] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="Run the network on bits.")] = False,
     data_root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -120,7 +121,7 @@ def evaluate(
     from spikeloom.cli.scores import score_table
     from spikeloom.run.session import score
 
-    scores = score(folder, weights=weights, root=data_root)
+    scores = score(folder, weights=weights, root=data_root, packed=packed)
     answer(as_json, scores, lambda: score_table(scores))
 
 

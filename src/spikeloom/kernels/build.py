@@ -22,8 +22,8 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "cpu" / "src"
 LIBRARY = Path(__file__).parent / "cpu" / "_kernels.so"
 COMPILERS = ("c++", "g++", "clang++")
-VARIED = ("neurons.cpp", "recurrent.cpp", "gather.cpp")  # once per instruction set
-COMMON = ("dispatch.cpp", "products.cpp", "threads.cpp", "pool.cpp")
+VARIED = ("neurons.cpp", "recurrent.cpp", "gather.cpp", "sums.cpp")  # once per instruction set
+COMMON = ("dispatch.cpp", "products.cpp", "program.cpp", "threads.cpp", "pool.cpp")
 
 # Contracting a * b + c would round once where the truth rounds twice.
 FLAGS = (

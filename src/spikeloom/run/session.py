@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
-from torch import nn
+from torch import Tensor, nn
 
+from spikeloom.deploy import infer
 from spikeloom.kernels import use
 from spikeloom.registry import find
 from spikeloom.run import checkpoint
@@ -125,10 +126,13 @@ def stored_config(folder: Path) -> Config:
     return load(folder / CONFIG)
 
 
-def score(folder: Path, *, weights: str | None = None, root: Path | None = None) -> dict[str, Any]:
-    """Evaluate a run's weights (``last`` or ``best``) on the test set.
+def score(
+    folder: Path, *, weights: str | None = None, root: Path | None = None, packed: bool = False
+) -> dict[str, Any]:
+    """Evaluate a run's weights (``last`` or ``best``) on the test set; ``packed``: on bits.
 
     Raises:
+        Unsupported: the network cannot be packed.
         ConfigError: this is no run folder.
         CheckpointError: its checkpoint is missing, altered or of another model.
     """
@@ -137,7 +141,14 @@ def score(folder: Path, *, weights: str | None = None, root: Path | None = None)
     which = weights or config.run.select
     model = trained(Training(task, folder, Silent()), which)
     loss = build(config.phase[-1].loss, "loss")
+    model = infer(model, some_inputs(task)) if packed else model
     return {"weights": which, **evaluate(task, model, loss, "test")}
+
+
+def some_inputs(task: Task, count: int = 8) -> Tensor:
+    """Inputs of the first training images, as the network gets them."""
+    x, y = task.source.train.__getitems__(task.splits.train[:count].tolist())
+    return task.batch(x, y, training=False).x_seq
 
 
 def trained(training: Training, which: str) -> nn.Module:

@@ -1,0 +1,163 @@
+"""From the steps of a model to a program: norms fold into weights, shortcuts into sums.
+
+A value is an activation, or a sum that is still open: terms and a bias, to which a norm, an
+addition or a neuron may yet be applied.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.deploy.layers import Flat, affine, kernel, neurons_of, pooling, stateless
+from spikeloom.deploy.record import Step, Unsupported
+from spikeloom.functional.program import (
+    AnySpike,
+    Count,
+    Neurons,
+    Node,
+    Other,
+    Program,
+    Shape,
+    Sum,
+    Term,
+    image_shape,
+)
+
+
+@dataclass(frozen=True)
+class Open:
+    """A sum that is not computed yet."""
+
+    name: str
+    shape: Shape
+    terms: tuple[Term, ...]
+    bias: Tensor
+
+
+Value = int | Open
+
+
+class Folder:
+    """Turns steps into nodes, one after the other."""
+
+    def __init__(self, in_shape: tuple[int, ...], steps: list[Step], out: int) -> None:
+        self.in_shape = in_shape
+        self.nodes: list[Node] = []
+        self.values: dict[int, Value] = {0: 0}
+        self.uses = Counter(number for step in steps for number in step.inputs)
+        self.uses[out] += 1
+        for step in steps:
+            self.values[step.out] = self._apply(step)
+        self._close(out)
+        shape = next((step.shape for step in steps if step.out == out), ())
+        self.flat = len(shape) == 1
+
+    def program(self) -> Program:
+        """The nodes as a program.
+
+        Raises:
+            Unsupported: the network computes nothing.
+        """
+        if not self.nodes:
+            raise Unsupported("the network has no layer that computes anything")
+        return Program(self.in_shape, tuple(self.nodes), self.flat)
+
+    def _so_far(self) -> Program:
+        return Program(self.in_shape, tuple(self.nodes))
+
+    def _apply(self, step: Step) -> Value:
+        if step.layer is None:
+            return self._add(step)
+        (number,) = step.inputs
+        layer = stateless(step.name, step.layer)
+        if layer is None:
+            return self.values[number]
+        if isinstance(layer, Flat):
+            return self._close(number)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            return self._multiply(step, layer, self._close(number))
+        if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
+            return self._pool(step, layer, self._close(number))
+        if scaled := affine(step.name, layer):
+            return self._scale(step, scaled, number)
+        return self._fire(step, neurons_of(step.name, layer), number)
+
+    def _shape(self, index: int) -> Shape:
+        return self.nodes[index - 1].shape if index else image_shape(self.in_shape)
+
+    def _append(self, node: Node) -> int:
+        self.nodes.append(node)
+        return len(self.nodes)
+
+    def _close(self, number: int) -> int:
+        """The activation with a value, computed if it is still an open sum."""
+        value = self.values[number]
+        if isinstance(value, Open):
+            value = self._append(Sum(value.name, value.shape, value.terms, value.bias))
+            self.values[number] = value
+        return value
+
+    def _open(self, name: str, number: int) -> Open:
+        """The value as a sum to go on with; one that is used elsewhere too is computed once."""
+        value = self.values[number]
+        if isinstance(value, Open) and self.uses[number] == 1:
+            return value
+        source = self._close(number)
+        shape = self._shape(source)
+        return Open(name, shape, (Term(source),), torch.zeros(shape[0]))
+
+    def _multiply(self, step: Step, layer: nn.Conv2d | nn.Linear, source: int) -> Open:
+        term, bias, shape = kernel(step.name, layer, source, self._shape(source))
+        return Open(step.name, shape, (term,), bias)
+
+    def _scale(self, step: Step, scaled: tuple[Tensor, Tensor], number: int) -> Open:
+        scale, shift = scaled
+        value = self._open(step.name, number)
+        if len(scale) != value.shape[0]:
+            raise Unsupported(f"{step.name}: normalises {len(scale)} channels of {value.shape}")
+        terms = tuple(_scaled(term, scale) for term in value.terms)
+        bias = value.bias.double() * scale + shift
+        return replace(value, terms=terms, bias=bias.float())
+
+    def _add(self, step: Step) -> Value:
+        left, right = (self.values[number] for number in step.inputs)
+        if isinstance(left, int) and isinstance(right, int):
+            so_far = self._so_far()
+            same = so_far.scales[left] == so_far.scales[right]
+            if same and None not in (so_far.levels[left], so_far.levels[right]):
+                return self._append(Count(step.name, self._shape(left), (left, right)))
+        parts = [self._open(step.name, number) for number in step.inputs]
+        if parts[0].shape != parts[1].shape:
+            raise Unsupported(f"{step.name}: adds {parts[0].shape} and {parts[1].shape}")
+        terms = (*parts[0].terms, *parts[1].terms)
+        return Open(step.name, parts[0].shape, terms, parts[0].bias + parts[1].bias)
+
+    def _pool(
+        self, step: Step, layer: nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d, source: int
+    ) -> int:
+        shape = image_shape(step.shape)
+        level = self._so_far().levels[source]
+        window = pooling(step.name, layer, self._shape(source))
+        if level is None or window is None or (level > 1 and isinstance(layer, nn.MaxPool2d)):
+            return self._append(Other(step.name, shape, source, layer))
+        if isinstance(layer, nn.MaxPool2d):
+            return self._append(AnySpike(step.name, shape, source, window))
+        scale = 1.0 / (window.kernel[0] * window.kernel[1])
+        return self._append(Count(step.name, shape, (source,), window, scale))
+
+    def _fire(self, step: Step, neurons: Neurons, number: int) -> int:
+        value = self._open(step.name, number)
+        for name, given in neurons.arguments.items():
+            if isinstance(given, Tensor) and given.dim() not in (0, 3):
+                raise Unsupported(f"{step.name}: {name} has the shape {tuple(given.shape)}")
+        return self._append(Sum(value.name, value.shape, value.terms, value.bias, neurons))
+
+
+def _scaled(term: Term, scale: Tensor) -> Term:
+    """The term with a factor on each output channel."""
+    if term.weight is None:
+        return replace(term, weight=scale.float().view(-1, 1, 1, 1))  # a group for each channel
+    weight = term.weight.double() * scale.view(-1, 1, 1, 1)
+    return replace(term, weight=weight.float())

@@ -1,0 +1,150 @@
+"""What each kind of layer is in a program, and which cannot be part of one."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.deploy.record import BY_STEP, NOTHING, Unsupported
+from spikeloom.functional import Decay
+from spikeloom.functional.program import NEURONS, Neurons, Shape, Term, Window
+from spikeloom.kernels import operator_of
+from spikeloom.layers import (
+    LI,
+    BatchNorm,
+    Neuron,
+    OverTime,
+    ThresholdBatchNorm,
+)
+
+
+class Flat:
+    """A flattening: what follows sees a vector."""
+
+
+def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
+    """The layer without the wrapper that runs it over time; None for one that does nothing.
+
+    Raises:
+        Unsupported: a layer that no program has.
+    """
+    inner = layer.module if type(layer) is OverTime else layer
+    if type(inner) in NOTHING:
+        return None
+    if type(inner) is nn.Flatten and (inner.start_dim, inner.end_dim) == (1, -1):
+        return Flat()
+    plain = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    if isinstance(inner, plain) and inner is not layer and _ours(inner):
+        return inner
+    if type(inner) in (BatchNorm, ThresholdBatchNorm, LI) or isinstance(inner, Neuron):
+        return inner
+    if isinstance(inner, BY_STEP):
+        kind = type(inner).__name__
+        raise Unsupported(
+            f"{name}: {kind} scales each step differently, which folds into no weights"
+        )
+    raise Unsupported(f"{name}: no packed form of {type(inner).__name__}")
+
+
+def _ours(layer: nn.Module) -> bool:
+    """Whether a layer computes what its torch class does: it is that, or one of this package."""
+    return type(layer).__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
+
+
+def kernel(
+    name: str, layer: nn.Conv2d | nn.Linear, source: int, shape: Shape
+) -> tuple[Term, Tensor, Shape]:
+    """The term of a convolution or linear layer, its bias and the shape that comes out.
+
+    Raises:
+        Unsupported: a padding that is not zeros, or an input that does not fit.
+    """
+    weight = layer.weight.detach().clone().float()
+    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().clone().float()
+    C, H, W = shape
+    if isinstance(layer, nn.Linear):
+        if weight.shape[1] != C * H * W:
+            raise Unsupported(f"{name}: maps {weight.shape[1]} values, not {shape}; flatten first")
+        term = Term(source, weight.unflatten(1, shape), Window((H, W)))
+        return term, bias, (len(weight), 1, 1)
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise Unsupported(f"{name}: pads by {layer.padding!r} with {layer.padding_mode}")
+    window = Window(
+        _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding), _pair(layer.dilation)
+    )
+    return Term(source, weight, window), bias, (len(weight), *_seen(window, H, W))
+
+
+def pooling(
+    name: str, layer: nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d, shape: Shape
+) -> Window | None:
+    """Where a pooling looks; None if it is no plain window over all of the image.
+
+    Raises:
+        Unsupported: a pooling that returns indices too.
+    """
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        whole = layer.output_size in (1, (1, 1))
+        return Window((shape[1], shape[2]), (shape[1], shape[2])) if whole else None
+    window = Window(_pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding))
+    if layer.ceil_mode:
+        return None
+    if isinstance(layer, nn.MaxPool2d):
+        if layer.return_indices:
+            raise Unsupported(f"{name}: returns indices beside the values")
+        return replace(window, dilation=_pair(layer.dilation))
+    plain = layer.count_include_pad or window.padding == (0, 0)
+    return window if plain and layer.divisor_override is None else None
+
+
+def affine(name: str, layer: Any) -> tuple[Tensor, Tensor] | None:
+    """Factor and shift of each channel that a norm applies in evaluation; None for no norm."""
+    if not isinstance(layer, BatchNorm):
+        return None
+    weight = layer.weight.detach().double()
+    if isinstance(layer, ThresholdBatchNorm):
+        weight = weight * layer.scale
+    scale = weight / torch.sqrt(layer.running_var.double() + layer.eps)
+    bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.detach().double()
+    return scale, bias - layer.running_mean.double() * scale
+
+
+def neurons_of(name: str, layer: Any) -> Neurons:
+    """The neuron's function with the values it has now.
+
+    Raises:
+        Unsupported: it has a forward of its own, or a function that programs do not have.
+    """
+    if isinstance(layer, LI):
+        return Neurons("li", {"decay": _fixed(layer.decay.now())})
+    kind = operator_of(layer.function)
+    if kind not in NEURONS:
+        raise Unsupported(f"{name}: no packed form of {type(layer).__name__} neurons")
+    if type(layer).forward is not Neuron.forward:
+        raise Unsupported(f"{name}: {type(layer).__name__} has a forward of its own")
+    unused = ("surrogate", "detach_reset")
+    given = {key: _fixed(v) for key, v in layer.arguments().items() if key not in unused}
+    return Neurons(kind, given)
+
+
+def _fixed(value: Any) -> Any:
+    """The value as it is now: per channel [C, 1, 1] or per neuron [C, H, W]."""
+    if isinstance(value, Decay):
+        return Decay(_fixed(value.keep), value.decay_input)
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().clone().float()
+    return value.view(-1, 1, 1) if value.dim() == 1 else value
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _seen(w: Window, height: int, width: int) -> tuple[int, int]:
+    sizes = []
+    for axis, length in enumerate((height, width)):
+        reach = w.dilation[axis] * (w.kernel[axis] - 1) + 1
+        sizes.append((length + 2 * w.padding[axis] - reach) // w.stride[axis] + 1)
+    return sizes[0], sizes[1]

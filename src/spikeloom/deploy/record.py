@@ -1,0 +1,157 @@
+"""What a model does with a sample: its layers and additions in the order they run.
+
+The model itself is run, whatever its ``forward`` looks like; what lies between the layers may only
+be additions.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from spikeloom.layers import (
+    Dropout,
+    NoNorm,
+    NoReadout,
+    OverTime,
+    StepBatchNorm,
+    Temporal,
+    TemporalEffectiveBatchNorm,
+)
+from spikeloom.layers.base import dynamics
+
+BY_STEP = (StepBatchNorm, TemporalEffectiveBatchNorm)
+WHOLE = (OverTime, Temporal, *BY_STEP)  # layers, although some are made of others
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout, NoNorm, NoReadout)  # in evaluation
+ADDITIONS = ("add", "__add__", "__radd__")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer that ran, or an addition (``layer`` None); values are numbered."""
+
+    name: str
+    layer: nn.Module | None
+    inputs: tuple[int, ...]
+    out: int
+    shape: tuple[int, ...]
+
+
+class Unsupported(ValueError):  # noqa: N818 it names what is not there
+    """A network, or a layer of one, that cannot be packed; the message says which and why."""
+
+
+def record(model: nn.Module, x_seq: Tensor) -> tuple[list[Step], int]:
+    """Run a model and return its steps, and the number of the value that came out; 0 went in.
+
+    Raises:
+        Unsupported: something other than layers and additions made a value that is used.
+    """
+    recorder = Recorder(x_seq)
+    with torch.no_grad(), recorder.watching(model), recorder:
+        out = model(x_seq)
+    if not isinstance(out, Tensor) or recorder.number(out) is None:
+        raise Unsupported(
+            f"{type(model).__name__} returns what none of its layers made; a network that can be "
+            "packed returns the output of its last layer"
+        )
+    number = recorder.number(out)
+    assert number is not None
+    return recorder.steps, number
+
+
+class Recorder(TorchFunctionMode):
+    """Notes layers and additions while a model runs."""
+
+    def __init__(self, x_seq: Tensor) -> None:
+        super().__init__()
+        self.steps: list[Step] = []
+        self._seen: list[Tensor] = [x_seq]  # kept, so that no other tensor gets their address
+        self._numbers = {id(x_seq): 0}
+        self._inside = 0
+        self._last = ""
+
+    def number(self, value: Tensor) -> int | None:
+        """The number of a value; None for one that nobody noted."""
+        return self._numbers.get(id(value))
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """Note every layer of the model; what holds layers only passes values on."""
+        with ExitStack() as hooks:
+            for name, layer in leaves(model):
+                if isinstance(layer, Temporal) and layer.rule is not dynamics:
+                    raise Unsupported(
+                        f"{name}: its rule was replaced; pack the network outside of ruled(...)"
+                    )
+                before = layer.register_forward_pre_hook(self._enter)
+                after = layer.register_forward_hook(self._leave(name))
+                hooks.callback(before.remove)
+                hooks.callback(after.remove)
+            yield
+
+    def _enter(self, _layer: nn.Module, _inputs: Any) -> None:
+        self._inside += 1
+
+    def _leave(self, name: str) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], out: Any) -> None:
+            self._inside -= 1
+            if self._inside == 0:
+                self._note(name, layer, inputs, out)
+
+        return hook
+
+    def _note(self, name: str, layer: nn.Module | None, inputs: tuple[Any, ...], out: Any) -> None:
+        if type(layer) in NOTHING and any(out is value for value in inputs):
+            return
+        numbers = [self.number(value) for value in inputs if isinstance(value, Tensor)]
+        found = tuple(number for number in numbers if number is not None)
+        if not isinstance(out, Tensor) or len(found) != len(inputs):
+            raise Unsupported(
+                f"{name or type(layer).__name__}: takes or returns something other than the "
+                "values of layers and additions before it"
+            )
+        self._last = name
+        self._keep(out)
+        self.steps.append(Step(name, layer, found, self._numbers[id(out)], tuple(out.shape[2:])))
+
+    def _keep(self, value: Tensor) -> None:
+        self._numbers[id(value)] = len(self._seen)
+        self._seen.append(value)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self._inside or not isinstance(out, Tensor):
+            return out
+        name = getattr(func, "__name__", str(func))
+        if name not in ADDITIONS or kwargs or not all(isinstance(a, Tensor) for a in args):
+            raise Unsupported(
+                f"the model calls {name} {f'after {self._last}' if self._last else 'on its input'};"
+                " between the layers of a network that can be packed only values are added"
+            )
+        self._note(f"{self._last} + shortcut", None, args, out)
+        return out
+
+
+def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Layers that are not made of layers, by name; OverTime and its layer are one."""
+
+    def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        children = list(module.named_children())
+        if isinstance(module, WHOLE) or (not children and not isinstance(module, nn.Sequential)):
+            yield name, module
+            return
+        for child, inner in children:
+            yield from walk(f"{name}.{child}" if name else child, inner)
+
+    seen: set[int] = set()
+    for name, module in walk("", model):
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield name, module

@@ -1,0 +1,543 @@
+// The ops of a program on bits, a piece at a time. Compiled once per instruction set.
+//
+// A sum is a gather: the rows of weights that belong to set bits are listed for one output pixel and
+// added up in registers; bias, shortcuts and the neuron follow while the sums are in L1.
+#include "sums.hpp"
+#include "cell.hpp"
+#include "lanes.hpp"
+#include "threads.hpp"
+
+namespace {
+
+typedef uint16_t unit;
+
+constexpr int64_t SIDE = UNIT;       // what a list may be written beyond its end
+constexpr int64_t CELL_ROWS = 8;     // values of a neuron
+constexpr int32_t BARE = -1;         // no neuron
+
+inline int64_t units(int64_t channels) { return (channels + UNIT - 1) / UNIT; }
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Taps of a window that lie inside the image.
+struct Taps {
+  int64_t from, to;
+  Taps(int32_t kernel, int32_t dilation, int64_t start, int64_t size) {
+    from = start < 0 ? (dilation - 1 - start) / dilation : 0;
+    int64_t room = size - start;
+    to = room <= 0 ? 0 : least(kernel, (room + dilation - 1) / dilation);
+  }
+};
+
+// A window over an image: where it starts, and its taps.
+struct View {
+  int64_t y, x;
+  Taps down, across;
+  View(const Source& s, int64_t out_y, int64_t out_x)
+      : y(out_y * s.window.stride_y - s.window.pad_y),
+        x(out_x * s.window.stride_x - s.window.pad_x),
+        down(s.window.kernel_y, s.window.dilation_y, y, s.height),
+        across(s.window.kernel_x, s.window.dilation_x, x, s.width) {}
+};
+
+// Appends where the rows of the set bits begin; bit 0 of the first unit has its row at `row`.
+INLINE uint32_t* append(const unit* bits, int64_t count, uint32_t row, uint32_t stride,
+                        uint32_t* to) {
+#if defined(__AVX512F__)
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i rows = _mm512_add_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)stride)),
+                                  _mm512_set1_epi32((int)row));
+  const __m512i on = _mm512_set1_epi32((int)(stride * UNIT));
+  for (int64_t i = 0; i < count; ++i) {
+    const __mmask16 mask = bits[i];
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(mask, rows));
+    to += __builtin_popcount(mask);
+    rows = _mm512_add_epi32(rows, on);
+  }
+#else
+  for (int64_t i = 0; i < count; i += 4, row += 4 * UNIT * stride) {
+    uint64_t word = 0;
+    __builtin_memcpy(&word, bits + i, sizeof(unit) * least(4, count - i));
+    for (; word; word &= word - 1) *to++ = row + (uint32_t)__builtin_ctzll(word) * stride;
+  }
+#endif
+  return to;
+}
+
+inline uint32_t* list_bits(const Source& s, int64_t plane, int64_t place, int64_t oy, int64_t ox,
+                           uint32_t stride, uint32_t* to) {
+  const View view(s, oy, ox);
+  const Window& w = s.window;
+  const int64_t n = units(s.channels), tap = n * UNIT;
+  const unit* base = (const unit*)s.data + plane * s.plane + place;
+  for (int64_t ky = view.down.from; ky < view.down.to; ++ky) {
+    const unit* line = base + (view.y + ky * w.dilation_y) * s.row;
+    const int64_t row = s.first_row + ky * w.kernel_x * tap;
+    if (w.dilation_x == 1 && view.across.from < view.across.to) {  // taps lie side by side
+      to = append(line + (view.x + view.across.from) * n, n * (view.across.to - view.across.from),
+                  (uint32_t)(row + view.across.from * tap) * stride, stride, to);
+      continue;
+    }
+    for (int64_t kx = view.across.from; kx < view.across.to; ++kx)
+      to = append(line + (view.x + kx * w.dilation_x) * n, n, (uint32_t)(row + kx * tap) * stride,
+                  stride, to);
+  }
+  return to;
+}
+
+// Real values that are not 0, and their rows; returns how many.
+inline int64_t list_reals(const Source& s, int64_t place, int64_t oy, int64_t ox, uint32_t stride,
+                          uint32_t* to, float* values) {
+  const View view(s, oy, ox);
+  int64_t count = 0;
+  for (int64_t ky = view.down.from; ky < view.down.to; ++ky)
+    for (int64_t kx = view.across.from; kx < view.across.to; ++kx) {
+      const float* from = (const float*)s.data + place +
+                          (view.y + ky * s.window.dilation_y) * s.row +
+                          (view.x + kx * s.window.dilation_x) * s.column;
+      const int64_t row = s.first_row + (ky * s.window.kernel_x + kx) * s.channels;
+      for (int64_t c = 0; c < s.channels; ++c) {
+        const float value = from[c * s.channel];
+        values[count] = value;
+        to[count] = (uint32_t)(row + c) * stride;
+        count += value != 0.0f;
+      }
+    }
+  return count;
+}
+
+// Adds rows, NV vectors of each, into acc. Several sums run side by side where one would wait for
+// its own addition. With VALUES each row is scaled first.
+template <int NV, bool VALUES>
+INLINE void add_rows(const char* weights, const uint32_t* at, const float* values, int64_t count,
+                     float* acc) {
+  constexpr int SETS = NV <= 2 ? 4 : NV <= 4 ? 2 : 1;
+  vf sum[SETS][NV];
+#pragma GCC unroll 8
+  for (int j = 0; j < NV; ++j) sum[0][j] = get(acc + j * LANES);
+#pragma GCC unroll 4
+  for (int s = 1; s < SETS; ++s)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) sum[s][j] = vf{};
+  int64_t i = 0;
+  for (; i + SETS <= count; i += SETS)
+#pragma GCC unroll 4
+    for (int s = 0; s < SETS; ++s) {
+      const float* row = (const float*)(weights + at[i + s]);
+      const vf scale = VALUES ? all(values[i + s]) : vf{};
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j)
+        sum[s][j] += VALUES ? scale * get(row + j * LANES) : get(row + j * LANES);
+    }
+  for (; i < count; ++i) {
+    const float* row = (const float*)(weights + at[i]);
+    const vf scale = VALUES ? all(values[i]) : vf{};
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j)
+      sum[0][j] += VALUES ? scale * get(row + j * LANES) : get(row + j * LANES);
+  }
+#pragma GCC unroll 4
+  for (int s = 1; s < SETS; ++s)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) sum[0][j] += sum[s][j];
+#pragma GCC unroll 8
+  for (int j = 0; j < NV; ++j) put(acc + j * LANES, sum[0][j]);
+}
+
+template <bool VALUES>
+inline void add_all(const Op& op, const float* weights, const uint32_t* at, const float* values,
+                    int64_t count, float* acc) {
+  if (count == 0) return;
+  const int64_t vectors = op.block_width / LANES;
+  int64_t parts = (vectors + 7) / 8;
+  while (vectors % parts) ++parts;
+  const int64_t each = vectors / parts;
+  for (int64_t part = 0; part < parts; ++part) {
+    const char* from = (const char*)(weights + part * each * LANES);
+    float* to = acc + part * each * LANES;
+    switch (each) {
+      case 1: add_rows<1, VALUES>(from, at, values, count, to); break;
+      case 2: add_rows<2, VALUES>(from, at, values, count, to); break;
+      case 3: add_rows<3, VALUES>(from, at, values, count, to); break;
+      case 4: add_rows<4, VALUES>(from, at, values, count, to); break;
+      case 5: add_rows<5, VALUES>(from, at, values, count, to); break;
+      case 6: add_rows<6, VALUES>(from, at, values, count, to); break;
+      case 7: add_rows<7, VALUES>(from, at, values, count, to); break;
+      default: add_rows<8, VALUES>(from, at, values, count, to);
+    }
+  }
+}
+
+// Working memory of a thread for one sum.
+struct Desk {
+  float *rows, *acc, *x, *v, *w, *values, *tile;
+  uint32_t* list;
+
+  bool open(const Op& op) {
+    int64_t longest = SIDE, reals = 0;
+    for (int64_t i = 0; i < op.count; ++i) {
+      const Source& s = op.sources[i];
+      const int64_t taps = (int64_t)s.window.kernel_y * s.window.kernel_x;
+      if (!s.weighted) continue;
+      if (s.kind == BITS) longest += taps * units(s.channels) * UNIT;
+      else reals = taps * s.channels > reals ? taps * s.channels : reals;
+    }
+    if (reals + SIDE > longest) longest = reals + SIDE;
+    const int64_t grown = op.tile * op.steps * op.block_width;
+    float* next = scratch((CELL_ROWS + 4) * WIDEST + grown + longest + reals + SIDE);
+    if (!next) return false;
+    rows = next;
+    acc = rows + CELL_ROWS * WIDEST;
+    x = acc + WIDEST;
+    v = x + WIDEST;
+    w = v + WIDEST;
+    tile = w + WIDEST;
+    list = (uint32_t*)(tile + grown);
+    values = (float*)list + longest;
+    return true;
+  }
+};
+
+// An output pixel and the channels of its block.
+struct Place {
+  int64_t n, y, x, channel, left;
+};
+
+inline int64_t most_planes(const Op& op) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < op.count; ++i) {
+    const Source& s = op.sources[i];
+    if (s.weighted && s.kind == BITS && s.planes > most) most = s.planes;
+  }
+  return most;
+}
+
+inline void weigh_reals(const Op& op, const float* weights, const Place& p, int64_t t, Desk& d) {
+  const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
+  for (int64_t i = 0; i < op.count; ++i) {
+    const Source& s = op.sources[i];
+    if (!s.weighted || s.kind != REALS) continue;
+    const int64_t place = t * s.step + p.n * s.image;
+    const int64_t count = list_reals(s, place, p.y, p.x, stride, d.list, d.values);
+    add_all<true>(op, weights, d.list, d.values, count, d.acc);
+  }
+}
+
+// acc = the weighted sums at one step. Planes come from the highest: their sum doubles each time.
+inline void weigh(const Op& op, const float* weights, const Place& p, int64_t t, Desk& d) {
+  const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
+  const int64_t planes = most_planes(op);
+  for (int64_t i = 0; i < op.block_width; i += LANES) put(d.acc + i, vf{});
+  for (int64_t plane = planes - 1; plane >= 0; --plane) {
+    uint32_t* end = d.list;
+    for (int64_t i = 0; i < op.count; ++i) {
+      const Source& s = op.sources[i];
+      if (s.weighted && s.kind == BITS && s.planes > plane)
+        end = list_bits(s, plane, t * s.step + p.n * s.image, p.y, p.x, stride, end);
+    }
+    if (plane != planes - 1)
+      for (int64_t i = 0; i < op.block_width; i += LANES) put(d.acc + i, 2.0f * get(d.acc + i));
+    add_all<false>(op, weights, d.list, nullptr, end - d.list, d.acc);
+  }
+  weigh_reals(op, weights, p, t, d);
+}
+
+// Adds one source's bits to the sums of a tile, at all steps. The rows of a tap's 64 channels stay in
+// L1 while all pixels of the tile take theirs: worth it where many bits are set.
+inline void weigh_tap(const Op& op, const Source& s, const float* weights, const unit* plane,
+                      int64_t ky, int64_t kx, const Place* places, int64_t count, Desk& d) {
+  const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
+  const int64_t n = units(s.channels), tap = ky * s.window.kernel_x + kx;
+  for (int64_t g = 0; g < n; g += 4) {
+    const uint32_t row = (uint32_t)(s.first_row + (tap * n + g) * UNIT) * stride;
+    for (int64_t i = 0; i < count; ++i) {
+      const Place& p = places[i];
+      const int64_t y = p.y * s.window.stride_y - s.window.pad_y + ky * s.window.dilation_y;
+      const int64_t x = p.x * s.window.stride_x - s.window.pad_x + kx * s.window.dilation_x;
+      if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
+      const unit* from = plane + p.n * s.image + y * s.row + x * s.column + g;
+      float* acc = d.tile + i * op.steps * op.block_width;
+      for (int64_t t = 0; t < op.steps; ++t, from += s.step, acc += op.block_width) {
+        const uint32_t* end = append(from, least(4, n - g), row, stride, d.list);
+        add_all<false>(op, weights, d.list, nullptr, end - d.list, acc);
+      }
+    }
+  }
+}
+
+// The weighted sums of a tile at all steps; as weigh().
+inline void weigh_tile(const Op& op, const float* weights, const Place* places, int64_t count,
+                       Desk& d) {
+  const int64_t planes = most_planes(op), floats = count * op.steps * op.block_width;
+  for (int64_t i = 0; i < floats; i += LANES) put(d.tile + i, vf{});
+  for (int64_t plane = planes - 1; plane >= 0; --plane) {
+    if (plane != planes - 1)
+      for (int64_t i = 0; i < floats; i += LANES) put(d.tile + i, 2.0f * get(d.tile + i));
+    for (int64_t k = 0; k < op.count; ++k) {
+      const Source& s = op.sources[k];
+      if (!s.weighted || s.kind != BITS || s.planes <= plane) continue;
+      const unit* from = (const unit*)s.data + plane * s.plane;
+      for (int64_t ky = 0; ky < s.window.kernel_y; ++ky)
+        for (int64_t kx = 0; kx < s.window.kernel_x; ++kx)
+          weigh_tap(op, s, weights, from, ky, kx, places, count, d);
+    }
+  }
+  float* one = d.acc;
+  for (int64_t i = 0; i < count * op.steps; ++i) {
+    d.acc = d.tile + i * op.block_width;
+    weigh_reals(op, weights, places[i / op.steps], i % op.steps, d);
+  }
+  d.acc = one;
+}
+
+// One vector of bits as numbers: `scale` where set.
+INLINE vf numbers(uint32_t bits, float scale) {
+  vi lane;
+  for (int i = 0; i < LANES; ++i) lane[i] = 1 << i;
+  vi set = ((vi{} + (int32_t)bits) & lane) != 0;
+  return pick(set, all(scale), vf{});
+}
+
+// x = acc + bias + what is added without weights.
+inline void add_up(const Op& op, const Place& p, int64_t t, Desk& d) {
+  for (int64_t i = 0; i < p.left; i += LANES)
+    put(d.x + i, get(d.acc + i) + get(op.bias + p.channel + i));
+  for (int64_t k = 0; k < op.count; ++k) {
+    const Source& s = op.sources[k];
+    if (s.weighted) continue;
+    const int64_t place = t * s.step + p.n * s.image + p.y * s.row + p.x * s.column;
+    if (s.kind == REALS) {
+      const float* from = (const float*)s.data + place + p.channel;
+      for (int64_t i = 0; i < p.left; i += LANES)
+        put(d.x + i, get(d.x + i) + s.scale * get(from + i, least(LANES, p.left - i)));
+      continue;
+    }
+    const unit* from = (const unit*)s.data + place + p.channel / UNIT;
+    float scale = s.scale;
+    for (int64_t plane = 0; plane < s.planes; ++plane, scale *= 2.0f)
+      for (int64_t i = 0; i < p.left; i += LANES) {
+        const uint32_t bits = from[plane * s.plane + i / UNIT] >> (i % UNIT);
+        put(d.x + i, get(d.x + i) + numbers(bits, scale));
+      }
+  }
+}
+
+// A bit per lane: whether it is not 0.
+INLINE uint32_t bits_of(vf s) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)s, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(__AVX2__)
+  return (uint32_t)_mm256_movemask_ps((__m256)(s != 0.0f));
+#elif defined(__SSE2__)
+  return (uint32_t)_mm_movemask_ps((__m128)(s != 0.0f));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < LANES; ++i) bits |= (uint32_t)(s[i] != 0.0f) << i;
+  return bits;
+#endif
+}
+
+template <int K, bool EACH>
+INLINE void fire(const Op& op, const Cell<K, EACH>& cell, const Place& p, int64_t t, Desk& d) {
+  const int64_t place = t * op.step + p.n * op.image + p.y * op.row + p.x * op.column;
+  unit* bits = (unit*)op.out + place + p.channel / UNIT;
+  float* reals = (float*)op.out + place + p.channel;
+  uint32_t found = 0;
+  for (int64_t i = 0; i < p.left; i += LANES) {
+    vf v = get(d.v + i), w{}, h, u{};
+    if constexpr (K == CUBA_LIF || K == ALIF) w = get(d.w + i);
+    vf out = cell.step(get(d.x + i), v, w, h, u, i);
+    put(d.v + i, v);
+    if constexpr (K == CUBA_LIF || K == ALIF) put(d.w + i, w);
+    if constexpr (K == LI) {
+      put(reals + i, out, least(LANES, p.left - i));
+    } else {
+      found |= bits_of(out) << (i % UNIT);
+      if ((i + LANES) % UNIT == 0 || i + LANES >= p.left) {
+        const int64_t valid = p.left - i / UNIT * UNIT;
+        bits[i / UNIT] = (unit)(valid < UNIT ? found & ((1u << valid) - 1) : found);
+        found = 0;
+      }
+    }
+  }
+}
+
+inline void put_reals(const Op& op, const Place& p, int64_t t, const Desk& d) {
+  float* to = (float*)op.out + t * op.step + p.n * op.image + p.y * op.row + p.x * op.column;
+  for (int64_t i = 0; i < p.left; i += LANES)
+    put(to + p.channel + i, get(d.x + i), least(LANES, p.left - i));
+}
+
+inline Place place_of(const Op& op, int64_t pixel, int64_t block) {
+  const int64_t row = pixel / op.width, channel = block * op.block_width;
+  return {row / op.height, row % op.height, pixel % op.width, channel,
+          least(op.block_width, op.channels - channel)};
+}
+
+// Calls f(place, t) for every pixel and step, with x = all that is summed up there.
+template <class F>
+INLINE void each_sum(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d, F&& f) {
+  const float* weights = op.weights + block * op.rows * op.block_width;
+  float* one = d.acc;
+  Place places[TILE];
+  for (int64_t pixel = from; pixel < to;) {
+    const int64_t count = op.tile ? least(op.tile, to - pixel) : 1;
+    for (int64_t i = 0; i < count; ++i) places[i] = place_of(op, pixel + i, block);
+    if (op.tile) weigh_tile(op, weights, places, count, d);
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t t = 0; t < op.steps; ++t) {
+        if (op.tile) d.acc = d.tile + (i * op.steps + t) * op.block_width;
+        else if (t == 0 || !op.constant) weigh(op, weights, places[i], t, d);
+        if (t == 0 || !op.constant) add_up(op, places[i], t, d);
+        f(places[i], t);
+      }
+    d.acc = one;
+    pixel += count;
+  }
+}
+
+template <int K, bool EACH>
+void sum_pixels(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d) {
+  const Place first = place_of(op, from, block);
+  // Values per neuron lie as the pixels do; those per channel start again with each of them.
+  const int64_t neuron = (first.y * op.width + first.x) * op.channels + first.channel;
+  Rows rows{d.rows, WIDEST};
+  const Cell<K, EACH> cell(*op.neuron, neuron, op.block_width, rows);
+  each_sum(op, block, from, to, d, [&](const Place& p, int64_t t) __attribute__((always_inline)) {
+    if (t == 0)
+      for (int64_t i = 0; i < op.block_width; i += LANES) {
+        put(d.v + i, all(cell.rest));
+        put(d.w + i, vf{});
+      }
+    fire(op, cell, p, t, d);
+  });
+}
+
+template <>
+void sum_pixels<BARE, false>(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d) {
+  each_sum(op, block, from, to, d, [&](const Place& p, int64_t t) __attribute__((always_inline)) {
+    put_reals(op, p, t, d);
+  });
+}
+
+inline int64_t most_values(const Call& c) {
+  int64_t most = 1;
+  const Value* values[] = {&c.leak.keep, &c.second.keep, &c.threshold, &c.beta};
+  for (const Value* value : values)
+    if (per_neuron(*value) && value->count > most) most = value->count;
+  return most;
+}
+
+template <int K>
+void sum_as(const Op& op, int64_t block, int64_t from, int64_t to, Desk& d) {
+  const int64_t most = most_values(*op.neuron);
+  if (most == 1) return sum_pixels<K, false>(op, block, from, to, d);
+  if (most <= op.channels) return sum_pixels<K, true>(op, block, from, to, d);
+  for (; from < to; ++from) sum_pixels<K, true>(op, block, from, from + 1, d);
+}
+
+bool sum(const Op& op, int64_t index) {
+  Desk d;
+  if (!d.open(op)) return false;
+  const int64_t all_pixels = op.batch * op.height * op.width;
+  const int64_t pieces = op.tasks / op.blocks, block = index / pieces;
+  const int64_t from = index % pieces * op.pixels, to = least(from + op.pixels, all_pixels);
+  if (!op.neuron) {
+    sum_pixels<BARE, false>(op, block, from, to, d);
+    return true;
+  }
+  switch (op.neuron->kind) {
+    case LIF: sum_as<LIF>(op, block, from, to, d); break;
+    case CUBA_LIF: sum_as<CUBA_LIF>(op, block, from, to, d); break;
+    case ALIF: sum_as<ALIF>(op, block, from, to, d); break;
+    default: sum_as<LI>(op, block, from, to, d);
+  }
+  return true;
+}
+
+// Adds bits of weight 2^from to a number in planes, `n` units at once.
+INLINE void add_bits(unit* planes, int64_t count, int64_t stride, const unit* bits, int64_t from,
+                     int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t carry = bits[i];
+    for (int64_t p = from; carry && p < count; ++p) {
+      unit& digit = planes[p * stride + i];
+      const uint32_t both = digit & carry;
+      digit ^= (unit)carry;
+      carry = both;
+    }
+  }
+}
+
+// Walks the units that a source's window covers: f(first unit of plane 0 of a tap).
+template <class F>
+INLINE void each_tap(const Source& s, int64_t place, int64_t oy, int64_t ox, F&& f) {
+  const View view(s, oy, ox);
+  for (int64_t ky = view.down.from; ky < view.down.to; ++ky)
+    for (int64_t kx = view.across.from; kx < view.across.to; ++kx)
+      f((const unit*)s.data + place + (view.y + ky * s.window.dilation_y) * s.row +
+        (view.x + kx * s.window.dilation_x) * s.column);
+}
+
+void count_bits(const Op& op, const Place& p, int64_t t, unit* out) {
+  const int64_t n = units(op.channels);
+  for (int64_t plane = 0; plane < op.planes; ++plane)
+    for (int64_t i = 0; i < n; ++i) out[plane * op.plane + i] = 0;
+  for (int64_t k = 0; k < op.count; ++k) {
+    const Source& s = op.sources[k];
+    each_tap(s, t * s.step + p.n * s.image, p.y, p.x, [&](const unit* from) {
+      for (int64_t q = 0; q < s.planes; ++q)
+        add_bits(out, op.planes, op.plane, from + q * s.plane, q, n);
+    });
+  }
+}
+
+void any_bit(const Op& op, const Place& p, int64_t t, unit* out) {
+  const int64_t n = units(op.channels);
+  const Source& s = op.sources[0];
+  for (int64_t i = 0; i < n; ++i) out[i] = 0;
+  each_tap(s, t * s.step + p.n * s.image, p.y, p.x, [&](const unit* from) {
+    for (int64_t i = 0; i < n; ++i) out[i] |= from[i];
+  });
+}
+
+void unpack(const Op& op, const Place& p, int64_t t, float* out) {
+  const Source& s = op.sources[0];
+  const unit* from = (const unit*)s.data + t * s.step + p.n * s.image + p.y * s.row + p.x * s.column;
+  for (int64_t i = 0; i < op.channels; i += LANES) {
+    vf x{};
+    float scale = s.scale;
+    for (int64_t plane = 0; plane < s.planes; ++plane, scale *= 2.0f)
+      x += numbers(from[plane * s.plane + i / UNIT] >> (i % UNIT), scale);
+    put(out + i, x, least(LANES, op.channels - i));
+  }
+}
+
+// A piece of an op without weights: a run of pixels, each at all steps.
+void move(const Op& op, int64_t index) {
+  const int64_t from = index * op.pixels;
+  const int64_t to = least(from + op.pixels, op.batch * op.height * op.width);
+  for (int64_t pixel = from; pixel < to; ++pixel) {
+    const Place p = place_of(op, pixel, 0);
+    for (int64_t t = 0; t < op.steps; ++t) {
+      const int64_t place = t * op.step + p.n * op.image + p.y * op.row + p.x * op.column;
+      if (op.kind == COUNT) count_bits(op, p, t, (unit*)op.out + place);
+      else if (op.kind == ANY) any_bit(op, p, t, (unit*)op.out + place);
+      else unpack(op, p, t, (float*)op.out + place);
+    }
+  }
+}
+
+bool piece(const Op& op, int64_t index) {
+  if (op.kind == SUM) return sum(op, index);
+  move(op, index);
+  return true;
+}
+
+}  // namespace
+
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+#define JOINED(a, b) a##b
+#define VARIANT(name) JOINED(sums_, name)
+extern const SumsVariant VARIANT(ISA);
+const SumsVariant VARIANT(ISA) = {TEXT(ISA), piece};
