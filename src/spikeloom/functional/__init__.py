@@ -21,6 +21,7 @@ from spikeloom.functional.neurons import (
     lif_step,
     lif_trace,
 )
+from spikeloom.functional.norm_neuron import batch_norm, bn_lif
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -61,6 +62,8 @@ __all__ = [
     "alif",
     "alif_step",
     "alif_trace",
+    "batch_norm",
+    "bn_lif",
     "check_sequence",
     "cuba_lif",
     "cuba_lif_step",

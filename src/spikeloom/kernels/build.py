@@ -22,8 +22,8 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "cpu" / "src"
 LIBRARY = Path(__file__).parent / "cpu" / "_kernels.so"
 COMPILERS = ("c++", "g++", "clang++")
-VARIED = ("neurons.cpp",)  # once per instruction set
-COMMON = ("dispatch.cpp", "threads.cpp", "pool.cpp")
+VARIED = ("neurons.cpp", "norm.cpp")  # once per instruction set
+COMMON = ("dispatch.cpp", "threads.cpp", "pool.cpp", "norm_dispatch.cpp")
 
 # Contracting a * b + c would round once where the truth rounds twice.
 FLAGS = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import library, neurons
+from spikeloom.kernels.cpu import library, neurons, norms
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ def truth(run: Callable[..., Any]) -> Implementation:
     return Implementation("truth", run, lambda *args, **options: (), lambda: "truth")
 
 
-def cpu(run: Callable[..., Any]) -> Implementation:
+def cpu(
+    run: Callable[..., Any], objections: Callable[..., Iterable[str]] = neurons.objections
+) -> Implementation:
     """A kernel of ``kernels.cpu``."""
     about = lambda: f"cpu ({library.variant()})"  # noqa: E731
-    return Implementation("cpu", run, neurons.objections, about)
+    return Implementation("cpu", run, objections, about)
 
 
 TABLE: dict[str, tuple[Implementation, ...]] = {
@@ -41,4 +43,5 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "alif": (cpu(neurons.alif), truth(functional.alif)),
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
     "li": (cpu(neurons.li), truth(functional.li)),
+    "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
 }

@@ -57,6 +57,9 @@ class Call(ctypes.Structure):
 SIGNATURES = {
     "spikeloom_forward": (c_int, POINTER(Call)),
     "spikeloom_backward": (c_int, POINTER(Call)),
+    "spikeloom_norm_forward": (c_int, c_void_p),
+    "spikeloom_norm_backward": (c_int, c_void_p),
+    "spikeloom_norm_size": (c_int64,),
     "spikeloom_variant": (c_char_p, c_char_p),
     "spikeloom_sources": (c_char_p,),
     "spikeloom_call_size": (c_int64,),
@@ -128,11 +131,11 @@ def variant(name: str | None = None) -> str:
     return found.decode()
 
 
-def run(function: str, call: Call) -> None:
-    """Call one of the two entry points.
+def run(function: str, call: ctypes.Structure) -> None:
+    """Call an entry point with its structure.
 
     Raises:
         MemoryError: no memory for the working rows.
     """
-    if getattr(opened(), function)(call) != 0:
+    if getattr(opened(), function)(ctypes.byref(call)) != 0:
         raise MemoryError(f"{function}: no memory for its working rows")
