@@ -41,10 +41,11 @@ def batch_norm(
         ValueError: no sequence [T, N, C, *]; in training, one value per channel.
     """
     check_sequence(x_seq, least=3)
-    y = F.batch_norm(
+    y: Tensor = F.batch_norm(
         x_seq.flatten(0, 1), running_mean, running_var, weight, bias, training, momentum, eps
     )
-    return y.unflatten(0, x_seq.shape[:2])
+    y_seq: Tensor = y.unflatten(0, x_seq.shape[:2])
+    return y_seq
 
 
 def bn_lif(

@@ -7,6 +7,7 @@ from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
 from spikeloom.layers.over_time import OverTime, is_constant
 from spikeloom.layers.readout import LI
+from spikeloom.layers.stack import Stack
 
 __all__ = [
     "ALIF",
@@ -23,6 +24,7 @@ __all__ = [
     "ParametricLIF",
     "ReLU",
     "Rule",
+    "Stack",
     "StepBatchNorm",
     "ThresholdBatchNorm",
     "is_constant",

@@ -33,7 +33,7 @@ class NormCall(ctypes.Structure):
         ("inner", c_int64),
         ("eps", c_float),
         ("batch", c_int32),
-        *((n, c_void_p) for n in "weight bias mean var grad_weight grad_bias".split()),
+        *((n, c_void_p) for n in ("weight", "bias", "mean", "var", "grad_weight", "grad_bias")),
     )
 
 
@@ -46,133 +46,129 @@ class Norm(NamedTuple):
     var: Maybe
 
 
+class Given(NamedTuple):
+    """Everything that a call is given."""
+
+    x_seq: Tensor
+    v: Maybe
+    norm: Norm
+    keep: Maybe
+    threshold: Maybe
+    numbers: Numbers
+    options: Options
+    eps: float
+
+
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
-WANTED = 6  # x_seq, v, weight, bias, keep, threshold
+WANTED = 6  # gradients: x_seq, v, weight, bias, keep, threshold
 
 
-def forward(
-    x_seq: Tensor, v: Maybe, norm: Norm, keep: Maybe, threshold: Maybe,
-    numbers: Numbers, options: Options, eps: float,
-) -> Outputs:  # fmt: skip
+def forward(given: Given) -> Outputs:
     """Spikes, the potential after the last step, and the statistics of the batch if they count."""
-    x_seq = with_dense_steps(x_seq)
+    x_seq, norm = with_dense_steps(given.x_seq), given.norm
     out, v_end = new_sequence(x_seq, x_seq.dtype), new_step(x_seq, x_seq.dtype)
-    batch = norm.mean is None or norm.var is None
+    batch = norm.mean is None
+    C = x_seq.shape[2] if batch else 0
+    mean, var = (empty((C,), (1,), torch.float32) for _ in range(2))
     if batch:
-        C = x_seq.shape[2]
-        norm = norm._replace(
-            mean=empty((C,), (1,), torch.float32), var=empty((C,), (1,), torch.float32)
-        )
-    assert norm.mean is not None
-    assert norm.var is not None
+        norm = norm._replace(mean=mean, var=var)
     if out.numel():
-        values = Values(keep, None, threshold)
-        call, _alive = _structure(x_seq, norm, values, numbers, options, Values(), eps, batch)
-        v = step_as(x_seq, v)
-        neuron = call.neuron
-        neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops._at(v)
-        neuron.out, neuron.v_end = out.data_ptr(), v_end.data_ptr()
+        given = given._replace(x_seq=x_seq, norm=norm)
+        call, _alive = _structure(given, Values(), batch)
+        call.neuron.out, call.neuron.v_end = out.data_ptr(), v_end.data_ptr()
         library.run("spikeloom_norm_forward", call)
-    elif batch:
-        norm.mean.zero_()
-        norm.var.fill_(1.0)
-    nothing = x_seq.new_empty(0, dtype=torch.float32)
-    return out, v_end, norm.mean if batch else nothing, norm.var if batch else nothing.clone()
+    else:
+        mean.zero_()
+        var.fill_(1.0)
+    return out, v_end, mean, var
 
 
 def backward(
-    grads: tuple[Maybe, Maybe], x_seq: Tensor, v: Maybe, norm: Norm, keep: Maybe, threshold: Maybe,
-    numbers: Numbers, options: Options, eps: float, batch: bool, wanted: Sequence[bool],
-) -> tuple[Maybe, ...]:  # fmt: skip
+    grads: tuple[Maybe, Maybe], given: Given, batch: bool, wanted: Sequence[bool]
+) -> tuple[Maybe, ...]:
     """Gradients of x_seq, v, weight, bias, keep and threshold, None where not wanted."""
-    x_seq = with_dense_steps(x_seq)
+    x_seq, norm = with_dense_steps(given.x_seq), given.norm
     grad_x = new_sequence(x_seq, x_seq.dtype) if wanted[0] else None
     grad_v = new_step(x_seq, x_seq.dtype) if wanted[1] else None
     pairs = zip((norm.weight, norm.bias), wanted[2:4], strict=True)
     affine = [torch.zeros_like(p) if want and p is not None else None for p, want in pairs]
-    values = Values(keep, None, threshold)
-    sums = Values(
-        ops._sum_for(keep, wanted[4], x_seq), None, ops._sum_for(threshold, wanted[5], x_seq)
-    )
+    pairs = zip((given.keep, given.threshold), wanted[4:], strict=True)
+    keep, threshold = (ops._sum_for(value, want, x_seq) for value, want in pairs)
     if x_seq.numel():
-        call, _alive = _structure(x_seq, norm, values, numbers, options, sums, eps, batch)
+        sums = Values(keep, None, threshold)
+        call, _alive = _structure(given._replace(x_seq=x_seq), sums, batch)
         grad_out, grad_v_end = sequence_as(x_seq, grads[0]), step_as(x_seq, grads[1])
-        v = step_as(x_seq, v)
         neuron = call.neuron
-        neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops._at(v)
         neuron.grad_out, neuron.grad_stride = ops._at(grad_out), ops._time(grad_out)
         neuron.grad_v_end = ops._at(grad_v_end)
         neuron.grad_x, neuron.grad_v = ops._at(grad_x), ops._at(grad_v)
         call.grad_weight, call.grad_bias = ops._at(affine[0]), ops._at(affine[1])
         library.run("spikeloom_norm_backward", call)
-    found = ops._reduced(sums.keep, keep), ops._reduced(sums.threshold, threshold)
+    found = ops._reduced(keep, given.keep), ops._reduced(threshold, given.threshold)
     return grad_x, grad_v, *affine, *found
 
 
-def _structure(
-    x_seq: Tensor, norm: Norm, values: Values, numbers: Numbers, options: Options, sums: Values,
-    eps: float, batch: bool,
-) -> tuple[NormCall, list[Maybe]]:  # fmt: skip
-    """The structure with all but the addresses of sequences; and tensors it points into."""
-    neuron, alive = ops._call("lif", x_seq, values, numbers, options, sums)
-    held = [None if part is None else part.detach().contiguous() for part in norm]
+def _structure(given: Given, sums: Values, batch: bool) -> tuple[NormCall, list[Maybe]]:
+    """The structure with all but the addresses of results; and tensors it points into."""
+    x_seq, v = given.x_seq, step_as(given.x_seq, given.v)
+    values = Values(given.keep, None, given.threshold)
+    neuron, alive = ops._call("lif", x_seq, values, given.numbers, given.options, sums)
+    neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops._at(v)
+    norm = [None if part is None else part.detach().contiguous() for part in given.norm]
     shape = x_seq.shape[1:]
     axes = order(shape, x_seq.stride()[1:]) or []
     faster = axes[axes.index(1) + 1 :] if 1 in axes else []
     inner = math.prod(shape[axis] for axis in faster)
-    call = NormCall(neuron, shape[1], inner, eps, batch, *(ops._at(part) for part in held))
-    return call, [*alive, *held]
+    call = NormCall(neuron, shape[1], inner, given.eps, batch, *(ops._at(part) for part in norm))
+    return call, [*alive, *norm, v]
 
 
 class NormNeurons(torch.autograd.Function):
     """The short way: no dispatch between the call and the library."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x_seq: Tensor, v: Maybe, weight: Maybe, bias: Maybe, keep: Maybe,
-        threshold: Maybe, mean: Maybe, var: Maybe, *rest: Any,
-    ) -> Outputs:  # fmt: skip
+    def forward(ctx: Any, *given: Any) -> Outputs:
+        *tensors, mean, var, numbers, options, eps = given
+        found = forward(_gathered(given))
         ctx.set_materialize_grads(False)
-        ctx.batch, ctx.rest = mean is None, rest
-        norm = Norm(weight, bias, mean, var)
-        found = forward(x_seq, v, norm, keep, threshold, *rest)
         ctx.mark_non_differentiable(*found[2:])
-        used = found[2:] if ctx.batch else (mean, var)
-        ctx.save_for_backward(x_seq, v, weight, bias, keep, threshold, *used)
+        ctx.batch, ctx.rest = mean is None, (numbers, options, eps)
+        ctx.save_for_backward(*tensors, *(found[2:] if ctx.batch else (mean, var)))
         return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
-        if grads[0] is None and grads[1] is None:
-            return (None,) * 11
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "the fast batch norm has no second derivative (create_graph=True): run the "
                 "forward inside `with spikeloom.kernels.use('truth'):`"
             )
-        x_seq, v, weight, bias, keep, threshold, mean, var = ctx.saved_tensors
-        found = backward(
-            (grads[0], grads[1]), x_seq, v, Norm(weight, bias, mean, var), keep, threshold,
-            *ctx.rest, ctx.batch, ctx.needs_input_grad[:WANTED],
-        )  # fmt: skip
-        return *found, None, None, None, None, None
+        nothing = (None,) * 5
+        if grads[0] is None and grads[1] is None:
+            return (None,) * WANTED + nothing
+        given = _gathered((*ctx.saved_tensors, *ctx.rest))
+        wanted = ctx.needs_input_grad[:WANTED]
+        return *backward((grads[0], grads[1]), given, ctx.batch, wanted), *nothing
 
 
-def run(
-    x_seq: Tensor, v: Maybe, norm: Norm, keep: Maybe, threshold: Maybe,
-    numbers: Numbers, options: Options, eps: float,
-) -> Outputs:  # fmt: skip
+def run(given: Given) -> Outputs:
     """Run norm and neurons over a sequence, with gradients if they are asked for."""
-    tensors = (x_seq, v, norm.weight, norm.bias, keep, threshold)
-    if torch.compiler.is_compiling() or not ops._plain(x_seq):
-        found = torch.ops.spikeloom.bn_lif(*tensors, norm.mean, norm.var, numbers, options, eps)
+    tensors = given.x_seq, given.v, *given.norm[:2], given.keep, given.threshold
+    flat = *tensors, *given.norm[2:], given.numbers, given.options, given.eps
+    if torch.compiler.is_compiling() or not ops._plain(given.x_seq):
+        found = torch.ops.spikeloom.bn_lif(*flat)
         return found[0], found[1], found[2], found[3]
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        taken: Outputs = NormNeurons.apply(  # type: ignore[no-untyped-call]
-            *tensors, norm.mean, norm.var, numbers, options, eps
-        )
+        taken: Outputs = NormNeurons.apply(*flat)  # type: ignore[no-untyped-call]
         return taken
-    return forward(x_seq, v, norm, keep, threshold, numbers, options, eps)
+    return forward(given)
+
+
+def _gathered(flat: Sequence[Any]) -> Given:
+    """The arguments of the operator, put together."""
+    x_seq, v, weight, bias, keep, threshold, mean, var, numbers, options, eps = flat
+    norm = Norm(weight, bias, mean, var)
+    return Given(x_seq, v, norm, keep, threshold, Numbers(*numbers), Options(*options), eps)
 
 
 TENSORS = (
@@ -182,19 +178,13 @@ TENSORS = (
 _operators = torch.library.Library("spikeloom", "FRAGMENT")
 
 
-def _arguments(given: Sequence[Any]) -> tuple[Any, ...]:
-    x_seq, v, weight, bias, keep, threshold, mean, var, numbers, options, eps = given
-    norm = Norm(weight, bias, mean, var)
-    return x_seq, v, norm, keep, threshold, Numbers(*numbers), Options(*options), eps
-
-
 def _run_forward(*given: Any) -> Outputs:
-    return forward(*_arguments(given))
+    return forward(_gathered(given))
 
 
 def _run_backward(g_out: Maybe, g_v: Maybe, *given: Any) -> tuple[Tensor, ...]:
     *rest, batch, wanted = given
-    found = backward((g_out, g_v), *_arguments(rest), batch, wanted)
+    found = backward((g_out, g_v), _gathered(rest), batch, wanted)
     return tuple(given[0].new_empty(0) if part is None else part for part in found)
 
 

@@ -11,7 +11,7 @@ from spikeloom.functional.neurons.lif import DEFAULT_DECAY, DEFAULT_SURROGATE
 from spikeloom.kernels.cpu import neurons, norm_ops
 from spikeloom.kernels.cpu.curves import CURVES, numbers
 from spikeloom.kernels.cpu.neurons import RESETS
-from spikeloom.kernels.cpu.norm_ops import Norm
+from spikeloom.kernels.cpu.norm_ops import Given, Norm
 from spikeloom.kernels.cpu.ops import NOTHING, Numbers, Options
 
 
@@ -45,7 +45,7 @@ def bn_lif(
         _wide(weight), _wide(bias),
         None if training else running_mean.float(), None if training else running_var.float(),
     )  # fmt: skip
-    out, v_end, mean, var = norm_ops.run(
+    given = Given(
         x_seq, neurons._state(x_seq, v), norm, keep, threshold,
         Numbers(
             keep_number, gain, 0.0, 1.0, threshold_number, 0.0, float(v_reset), *numbers(surrogate)
@@ -56,6 +56,7 @@ def bn_lif(
         ),
         float(eps),
     )  # fmt: skip
+    out, v_end, mean, var = norm_ops.run(given)
     values = x_seq.numel() // max(1, x_seq.shape[2])
     if training and values:
         with torch.no_grad():
