@@ -2,6 +2,7 @@
 
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
+from spikeloom.functional.images import conv2d, max_pool2d
 from spikeloom.functional.neurons import (
     ALIFState,
     ALIFTrace,
@@ -65,6 +66,7 @@ __all__ = [
     "batch_norm",
     "bn_lif",
     "check_sequence",
+    "conv2d",
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
@@ -77,6 +79,7 @@ __all__ = [
     "lif",
     "lif_step",
     "lif_trace",
+    "max_pool2d",
     "sequence",
     "spike",
     "steps",

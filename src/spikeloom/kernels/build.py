@@ -22,8 +22,11 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "cpu" / "src"
 LIBRARY = Path(__file__).parent / "cpu" / "_kernels.so"
 COMPILERS = ("c++", "g++", "clang++")
-VARIED = ("neurons.cpp", "norm.cpp")  # once per instruction set
-COMMON = ("dispatch.cpp", "threads.cpp", "pool.cpp", "norm_dispatch.cpp")
+VARIED = ("neurons.cpp", "norm.cpp", "bits.cpp", "maxpool.cpp")  # once per instruction set
+COMMON = (
+    "dispatch.cpp", "threads.cpp", "pool.cpp",
+    "norm_dispatch.cpp", "bits_dispatch.cpp", "maxpool_dispatch.cpp",
+)  # fmt: skip
 
 # Contracting a * b + c would round once where the truth rounds twice.
 FLAGS = (

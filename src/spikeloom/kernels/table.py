@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import library, neurons, norms
+from spikeloom.kernels.cpu import conv, library, maxpool, neurons, norms
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,6 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
     "li": (cpu(neurons.li), truth(functional.li)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
+    "conv2d": (cpu(conv.conv2d, conv.objections), truth(functional.conv2d)),
+    "max_pool2d": (cpu(maxpool.max_pool2d, maxpool.objections), truth(functional.max_pool2d)),
 }

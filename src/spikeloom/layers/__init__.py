@@ -2,6 +2,7 @@
 
 from spikeloom.layers.base import Neuron, Rule, ruled
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.membrane import Membrane
 from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
@@ -15,8 +16,10 @@ __all__ = [
     "LI",
     "LIF",
     "BatchNorm",
+    "Conv2d",
     "CubaLIF",
     "Dropout",
+    "MaxPool2d",
     "Membrane",
     "Neuron",
     "NoNorm",

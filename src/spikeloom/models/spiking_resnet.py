@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime, Stack
+from spikeloom.layers import MaxPool2d, OverTime, Stack
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -107,7 +107,7 @@ def first_layers(
     if neuron is not None:
         layers.append(neuron((out, *size)))
     if stem == "imagenet":
-        layers.append(OverTime(nn.MaxPool2d(3, 2, 1)))
+        layers.append(OverTime(MaxPool2d(3, 2, 1)))
         size = strided(size, 2)
     return layers, size
 

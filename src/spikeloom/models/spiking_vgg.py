@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime, Stack
+from spikeloom.layers import MaxPool2d, OverTime, Stack
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -32,7 +32,7 @@ PLANS: dict[str, tuple[tuple[int | str, ...], tuple[int, ...]]] = {
     ),
 }
 
-POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d, "strided": nn.Identity}
+POOLINGS = {"average": nn.AvgPool2d, "max": MaxPool2d, "strided": nn.Identity}
 
 
 class SpikingVGG(nn.Module):
