@@ -82,6 +82,7 @@ void moments_as(const NormCall& n, const float* numbers, int64_t first, int64_t 
   for (int64_t t = 0; t < steps; ++t) {
     const IO* x = (const IO*)c.x + t * c.x_stride + first;
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
+      __builtin_prefetch(x + c.x_stride + i);
       vf d = get(x + i, left) - get(shift + i);
       sum.add(i, d);
       square.add(i, d * d);
@@ -107,6 +108,7 @@ void forward_as(const NormCall& n, const float* numbers, int64_t first, int64_t 
     IO* out = (IO*)c.out + t * c.neurons + first;
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
       vf v = get(v_row + i), w{}, h, u{};
+      __builtin_prefetch(x + c.x_stride + i);
       vf y = get(x + i, left) * get(scale + i) + get(offset + i);
       put(out + i, cell.step(y, v, w, h, u, i), left, past);
       put(v_row + i, v);
@@ -146,6 +148,7 @@ const float* potentials(const Call& c, const Cell<LIF, EACH>& cell, const float*
     float* h_row = h_rows + t * rows.length;
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
       vf v = get(v_row + i), w{}, h, u{};
+      __builtin_prefetch(x + c.x_stride + i);
       cell.step(get(x + i, left) * get(scale + i) + get(offset + i), v, w, h, u, i);
       put(h_row + i, h);
       put(v_row + i, v);
@@ -178,6 +181,7 @@ void backward_as(const NormCall& n, const float* numbers, int64_t first, int64_t
     IO* g_x = c.grad_x ? (IO*)c.grad_x + t * c.neurons + first : nullptr;
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
       vf gs = g_out ? get(g_out + i, left) : vf{}, g_crossed;
+      if (g_out) __builtin_prefetch(g_out - c.grad_stride + i);
       vf gh = before_reset(cell, reach, get(h_row + i), gs, get(gv_row + i), g_crossed, i);
       vf gy = at<EACH>(cell.gain, i) * gh, at_x = get(x + i, left);
       threshold.add(i, g_crossed);
@@ -218,6 +222,8 @@ void through_as(const NormCall& n, const float* numbers, int64_t first, int64_t 
     const IO* x = (const IO*)c.x + t * c.x_stride + first;
     IO* g = (IO*)c.grad_x + t * c.neurons + first;
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
+      __builtin_prefetch(x + c.x_stride + i);
+      __builtin_prefetch(g + c.neurons + i);
       vf bent = (get(x + i, left) - get(mean + i)) * get(slope + i);
       put(g + i, get(scale + i) * get(g + i, left) - bent - get(drift + i), left);
     });

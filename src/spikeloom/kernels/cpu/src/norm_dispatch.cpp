@@ -20,10 +20,10 @@ extern const NormVariant norm_avx2, norm_avx512;
 
 namespace {
 
-constexpr int64_t BLOCK = 4096;        // neurons
+constexpr int64_t BLOCK = 4096;          // neurons
 constexpr int64_t IN_CACHE = 96 * 1024;  // floats of recomputed potentials that fit into L2
-constexpr int64_t TASKS = 64;          // pieces of work, each with sums of its own
-constexpr int64_t ALONE = 128 * 1024;  // neuron updates below which threads cost more than they give
+constexpr int64_t TASKS = 64;            // pieces of work, each with sums of its own
+constexpr int64_t ALONE = 128 * 1024;    // neuron updates below which threads cost more than they give
 constexpr int64_t SAMPLES = 8;
 
 const NormVariant& variant() {
