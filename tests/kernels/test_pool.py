@@ -69,6 +69,18 @@ def test_a_small_tensor_does_not_take_a_large_piece():
     del small
 
 
+def test_parts_of_a_piece_serve_smaller_tensors_and_grow_together_again():
+    whole = large(8)
+    address = whole.data_ptr()
+    del whole
+    parts = [large(4), large(2), large(2)]
+    assert sorted(part.data_ptr() - address for part in parts) == [0, 4 * MIB, 6 * MIB]
+    assert pool_size() == 0
+    del parts[1], parts
+    assert pool_size() == 8 * MIB
+    assert large(8).data_ptr() == address
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_shape_strides_and_dtype_are_those_asked_for(dtype):
     strides = (3 * 512 * 512, 1, 3 * 512, 3)

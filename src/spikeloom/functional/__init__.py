@@ -3,6 +3,7 @@
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
 from spikeloom.functional.dspike import Dspike
+from spikeloom.functional.images import conv2d, max_pool2d
 from spikeloom.functional.linear import linear
 from spikeloom.functional.neurons import (
     ALIFState,
@@ -28,6 +29,7 @@ from spikeloom.functional.neurons import (
     recurrent_lif_step,
     recurrent_lif_trace,
 )
+from spikeloom.functional.norm_neuron import batch_norm, bn_lif
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -71,7 +73,10 @@ __all__ = [
     "alif",
     "alif_step",
     "alif_trace",
+    "batch_norm",
+    "bn_lif",
     "check_sequence",
+    "conv2d",
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
@@ -85,6 +90,7 @@ __all__ = [
     "lif_step",
     "lif_trace",
     "linear",
+    "max_pool2d",
     "recurrent_lif",
     "recurrent_lif_step",
     "recurrent_lif_trace",

@@ -36,7 +36,8 @@ def use(name: str | None = None, *, memory: Memory | None = None) -> Iterator[No
         memory: ``off``: keep the potentials, 4 bytes an element. ``low``: keep nothing but the
             input and go through it again. ``rounded``: keep 2 bytes an element, see docs/kernels.md
             for the bound on the gradient's error. ``auto``: ``low`` where the input is kept anyway
-            or is smaller, else ``off``. All but ``rounded`` are exact.
+            or is smaller, else ``off``. All but ``rounded`` are exact. Convolutions keep spikes as
+            bits unless it is ``off``.
 
     Raises:
         ValueError: unknown memory.

@@ -3,6 +3,7 @@
 from spikeloom.layers.base import Neuron, Rule, Temporal, ruled
 from spikeloom.layers.carry import carry, unrolled, whole_only
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.learnable import neuron_values
 from spikeloom.layers.linear import Linear
 from spikeloom.layers.membrane import Firing, Leaking, Membrane, set_surrogate
@@ -11,6 +12,7 @@ from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBa
 from spikeloom.layers.over_time import OverTime, is_constant
 from spikeloom.layers.readout import LI, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
+from spikeloom.layers.stack import Stack
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 
 __all__ = [
@@ -19,11 +21,13 @@ __all__ = [
     "LI",
     "LIF",
     "BatchNorm",
+    "Conv2d",
     "CubaLIF",
     "Dropout",
     "Firing",
     "Leaking",
     "Linear",
+    "MaxPool2d",
     "Membrane",
     "Neuron",
     "NoNorm",
@@ -33,6 +37,7 @@ __all__ = [
     "ReLU",
     "RecurrentLIF",
     "Rule",
+    "Stack",
     "StepBatchNorm",
     "Temporal",
     "TemporalEffectiveBatchNorm",

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from spikeloom.functional import batch_norm
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.papers import Paper
 from spikeloom.registry import register
@@ -72,19 +72,23 @@ class BatchNorm(nn.Module):
                 f"{type(self).__name__} was built for {self.channels} channels, got "
                 f"[T, N, C, *] = {tuple(x_seq.shape)}"
             )
-        y_seq: Tensor = self.normalise(x_seq.flatten(0, 1), self.weight).unflatten(
-            0, x_seq.shape[:2]
-        )
-        return y_seq
-
-    def normalise(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Normalise [M, C, *] with the given weight and this layer's other values."""
-        if self.training and _processes() > 1:
-            return self._normalise_together(x, weight)
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, weight, self.bias,
-            self.training, self.momentum, self.eps,
+        if self.together:
+            x = self._normalise_together(x_seq.flatten(0, 1), self.scaled_weight())
+            y_seq: Tensor = x.unflatten(0, x_seq.shape[:2])
+            return y_seq
+        return batch_norm(
+            x_seq, self.scaled_weight(), self.bias, self.running_mean, self.running_var,
+            training=self.training, momentum=self.momentum, eps=self.eps,
         )  # fmt: skip
+
+    @property
+    def together(self) -> bool:
+        """Whether the statistics are those of several processes."""
+        return self.training and _processes() > 1
+
+    def scaled_weight(self) -> Tensor:
+        """The factor of every channel after the division by the standard deviation."""
+        return self.weight
 
     def _normalise_together(self, x: Tensor, weight: Tensor) -> Tensor:
         over = [d for d in range(x.dim()) if d != 1]
@@ -165,8 +169,8 @@ class ThresholdBatchNorm(BatchNorm):
             raise ValueError(f"v_threshold and alpha must be > 0, got {v_threshold}, {alpha}")
         self.scale = alpha * v_threshold
 
-    def normalise(self, x: Tensor, weight: Tensor) -> Tensor:
-        return super().normalise(x, weight * self.scale)
+    def scaled_weight(self) -> Tensor:
+        return self.weight * self.scale
 
 
 def of_sum(norm: nn.Module, branches: int = 2) -> nn.Module:

@@ -51,7 +51,9 @@ class Branched(nn.Module):
     def with_branches(self, x_seq: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The logits of the model and those of its branches, each [T, N, K]."""
         stages: Any = self.model.stages
-        with _outputs([stages[i][-1] for i in self.chosen]) as seen:
+        called = set(self.model.modules())  # a stage may be a mere slice of a longer row
+        last = [stages[i] if stages[i] in called else stages[i][-1] for i in self.chosen]
+        with _outputs(last) as seen:
             logits_seq = self.model(x_seq)
         pooled = [h_seq.flatten(3).mean(3) if h_seq.dim() > 3 else h_seq for h_seq in seen]
         pairs = zip(self.branches, pooled, strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.layers import Dropout, Linear, OverTime
+from spikeloom.layers import Conv2d, Dropout, Linear, OverTime
 
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
@@ -42,7 +42,7 @@ def conv_norm(
     channels: int, out: int, kernel: int, stride: int, norm: MakeNorm
 ) -> tuple[nn.Module, nn.Module]:
     """A convolution without bias, padded by half its kernel, and its norm."""
-    conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+    conv = Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
     return OverTime(conv), norm(out)
 
 

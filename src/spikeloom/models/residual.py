@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from spikeloom.layers import of_sum
+from spikeloom.layers import Stack, of_sum
 from spikeloom.layers.norms import TDBN
 from spikeloom.models.parts import MakeNeuron, MakeNorm, Size, conv_norm, strided
 from spikeloom.papers import Paper
@@ -75,7 +75,7 @@ def standard(
     shape = (out, *strided(size, stride))
     body = (*conv_norm(c, out, 3, stride, norm), neuron(shape), *conv_norm(out, out, 3, 1, half))
     across = conv_norm(c, out, 1, stride, half) if (c, 1) != (out, stride) else ()
-    return Block(nn.Sequential(*body), nn.Sequential(*across), neuron(shape))
+    return Block(Stack(*body), Stack(*across), neuron(shape))
 
 
 @register("residual", "sew", paper=SEW, status="exact")
@@ -96,7 +96,7 @@ def sew(c: int, out: int, stride: int, size: Size, neuron: MakeNeuron, norm: Mak
     across: tuple[nn.Module, ...] = ()
     if (c, 1) != (out, stride):
         across = (*conv_norm(c, out, 1, stride, norm), neuron(shape))
-    return Block(nn.Sequential(*body), nn.Sequential(*across), nn.Identity())
+    return Block(Stack(*body), Stack(*across), nn.Identity())
 
 
 @register("residual", "membrane", paper=MS, status="exact")
@@ -118,7 +118,7 @@ def membrane(
         *(neuron(shape), *conv_norm(out, out, 3, 1, norm)),
     )
     across = conv_norm(c, out, 1, stride, norm) if (c, 1) != (out, stride) else ()
-    return Block(nn.Sequential(*body), nn.Sequential(*across), nn.Identity())
+    return Block(Stack(*body), Stack(*across), nn.Identity())
 
 
 BLOCKS: dict[str, MakeBlock] = {"standard": standard, "sew": sew, "membrane": membrane}

@@ -5,7 +5,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime
+from spikeloom.layers import OverTime, Stack
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -56,12 +56,12 @@ class SpikingMLP(nn.Module):
         super().__init__()
         self.in_shape = tuple(in_shape)
         self.flatten = OverTime(nn.Flatten())
-        self.stages = nn.Sequential()
+        self.stages = Stack()
         self.stage_channels = tuple(scaled(item, width) for item in hidden)
         n = prod(in_shape)
         for out in self.stage_channels:
             layer = linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout)
-            self.stages.append(nn.Sequential(*layer))
+            self.stages.append(Stack(*layer))
             n = out
         self.readout = nn.Sequential(*last_layer(n, num_classes, readout))
         initialise(self)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime
+from spikeloom.layers import MaxPool2d, OverTime, Stack
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -82,14 +82,14 @@ class SpikingResNet(nn.Module):
         spiking = residual != "membrane"
         c, size = self.stage_channels[0], (in_shape[1], in_shape[2])
         layers, size = first_layers(stem, in_shape[0], c, size, neuron if spiking else None, norm)
-        self.stem = nn.Sequential(*layers)
-        self.stages = nn.Sequential()
+        self.stem = Stack(*layers)
+        self.stages = Stack()
         for i, (out, count) in enumerate(zip(self.stage_channels, blocks, strict=True)):
             stride = 1 if i == 0 else 2
             self.stages.append(stage(residual, count, c, out, stride, size, neuron, norm))
             c, size = out, strided(size, stride)
         last = [] if spiking else [neuron((c, *size))]
-        self.head = nn.Sequential(*last, OverTime(nn.AdaptiveAvgPool2d(1)), OverTime(nn.Flatten()))
+        self.head = Stack(*last, OverTime(nn.AdaptiveAvgPool2d(1)), OverTime(nn.Flatten()))
         for item in hidden:
             out = scaled(item, width)
             self.head.extend(linear_layer(c, out, neuron=neuron, norm=norm))
@@ -112,7 +112,7 @@ def first_layers(
     if neuron is not None:
         layers.append(neuron((out, *size)))
     if stem == "imagenet":
-        layers.append(OverTime(nn.MaxPool2d(3, 2, 1)))
+        layers.append(OverTime(MaxPool2d(3, 2, 1)))
         size = strided(size, 2)
     return layers, size
 
@@ -126,12 +126,12 @@ def stage(
     size: Size,
     neuron: MakeNeuron,
     norm: MakeNorm,
-) -> nn.Sequential:
+) -> Stack:
     """A row of blocks, the first of which has the stride."""
     block = BLOCKS[residual]
     first = block(c, out, stride, size, neuron, norm)
     size = strided(size, stride)
-    return nn.Sequential(first, *(block(out, out, 1, size, neuron, norm) for _ in range(count - 1)))
+    return Stack(first, *(block(out, out, 1, size, neuron, norm) for _ in range(count - 1)))
 
 
 for _layers, _channels, _blocks, _hidden in (

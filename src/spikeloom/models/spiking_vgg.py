@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from spikeloom.layers import OverTime
+from spikeloom.layers import MaxPool2d, OverTime, Stack
 from spikeloom.models.parts import (
     MakeNeuron,
     MakeNorm,
@@ -34,7 +34,7 @@ PLANS: dict[str, tuple[tuple[int | str, ...], tuple[int, ...]]] = {
     ),
 }
 
-POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d, "strided": nn.Identity}
+POOLINGS = {"average": nn.AvgPool2d, "max": MaxPool2d, "strided": nn.Identity}
 
 
 class SpikingVGG(nn.Module):
@@ -82,7 +82,7 @@ class SpikingVGG(nn.Module):
                 "network; take a network with fewer or larger images"
             )
         self.in_shape = tuple(in_shape)
-        self.features = nn.Sequential()
+        self.features = Stack()
         c, size = in_shape[0], (in_shape[1], in_shape[2])
         ends: list[tuple[int, int]] = []
         for plan, halve in stage_plans(channels):
@@ -92,7 +92,7 @@ class SpikingVGG(nn.Module):
             c = widths[-1]
             ends.append((len(self.features), c))
         self._ends, self.stage_channels = zip(*ends, strict=True)
-        self.classifier = nn.Sequential(OverTime(nn.Flatten()))
+        self.classifier = Stack(OverTime(nn.Flatten()))
         n = c * size[0] * size[1]
         for item in hidden:
             out = scaled(item, width)
@@ -102,14 +102,14 @@ class SpikingVGG(nn.Module):
         initialise(self)
 
     @property
-    def stages(self) -> list[nn.Sequential]:
+    def stages(self) -> list[Stack]:
         """The slices of ``features`` up to and with each pooling; ``stage_channels`` come out.
 
         The slices share their layers with the model: hook or call those, not the slices.
         """
         layers = list(self.features)
         starts = (0, *self._ends[:-1])
-        return [nn.Sequential(*layers[a:b]) for a, b in zip(starts, self._ends, strict=True)]
+        return [Stack(*layers[a:b]) for a, b in zip(starts, self._ends, strict=True)]
 
     def forward(self, x_seq: Tensor) -> Tensor:
         check_input(self, x_seq, self.in_shape)

@@ -61,9 +61,17 @@ SIGNATURES = {
     "spikeloom_recurrent_backward": (c_int, c_void_p),
     "spikeloom_recurrent_size": (c_int64,),
     "spikeloom_gather": (c_int, c_void_p),
-    "spikeloom_pack": (c_int64, c_void_p),
+    "spikeloom_pack_rows": (c_int64, c_void_p),
     "spikeloom_transpose_bits": (None, c_void_p, c_void_p, c_int64, c_int64, c_int32),
     "spikeloom_amd": (c_int,),
+    "spikeloom_norm_forward": (c_int, c_void_p),
+    "spikeloom_norm_backward": (c_int, c_void_p),
+    "spikeloom_norm_size": (c_int64,),
+    "spikeloom_maxpool_forward": (c_int, c_void_p),
+    "spikeloom_maxpool_backward": (c_int, c_void_p),
+    "spikeloom_maxpool_size": (c_int64,),
+    "spikeloom_pack": (c_int, c_void_p, c_int, c_int64, c_void_p, c_int),
+    "spikeloom_unpack": (None, c_void_p, c_int, c_int64, c_void_p, c_int),
     "spikeloom_variant": (c_char_p, c_char_p),
     "spikeloom_sources": (c_char_p,),
     "spikeloom_call_size": (c_int64,),
@@ -137,11 +145,11 @@ def variant(name: str | None = None) -> str:
     return found.decode()
 
 
-def run(function: str, call: Call) -> None:
-    """Call one of the two entry points.
+def run(function: str, call: ctypes.Structure) -> None:
+    """Call an entry point with its structure.
 
     Raises:
         MemoryError: no memory for the working rows.
     """
-    if getattr(opened(), function)(call) != 0:
+    if getattr(opened(), function)(ctypes.byref(call)) != 0:
         raise MemoryError(f"{function}: no memory for its working rows")

@@ -62,7 +62,7 @@ def pack(x: Tensor) -> tuple[Tensor, int] | None:
         x.data_ptr(), rows, columns, x.stride(0), words(columns), bits.data_ptr(),
         torch.get_num_threads(),
     )  # fmt: skip
-    ones = int(library.opened().spikeloom_pack(ctypes.byref(call)))
+    ones = int(library.opened().spikeloom_pack_rows(ctypes.byref(call)))
     return None if ones < 0 else (bits, ones)
 
 

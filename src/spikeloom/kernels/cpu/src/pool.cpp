@@ -11,6 +11,9 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #define MAPPED 1
+constexpr bool PARTS = true;  // of a mapping may go back to the system
+#else
+constexpr bool PARTS = false;
 #endif
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -21,6 +24,11 @@ constexpr size_t PAGE = 64 * 1024;
 struct Piece {
   void* data;
   size_t size;
+  void* origin;  // what it was mapped with: parts of one mapping grow together again
+
+  bool continues(const Piece& other) const {
+    return origin == other.origin && data == static_cast<char*>(other.data) + other.size;
+  }
 };
 
 void* from_system(size_t size) {
@@ -41,33 +49,42 @@ void to_system(Piece piece) {
 
 class Pool {
  public:
-  // Best fit among what is free, wasting a quarter at most.
+  // Best fit among what is free: wasting a quarter at most, or a part of a piece of two to four
+  // times the size.
   Piece take(size_t wanted) {
     wanted = (wanted + PAGE - 1) / PAGE * PAGE;
-    Piece piece{nullptr, wanted};
+    Piece piece{nullptr, wanted, nullptr};
     {
       std::lock_guard<std::mutex> lock(mutex);
       size_t best = free_pieces.size();
-      for (size_t i = 0; i < free_pieces.size(); ++i)
-        if (free_pieces[i].size >= wanted && free_pieces[i].size <= wanted + wanted / 4 &&
-            (best == free_pieces.size() || free_pieces[i].size < free_pieces[best].size))
+      for (size_t i = 0; i < free_pieces.size(); ++i) {
+        const size_t size = free_pieces[i].size;
+        const bool fits = size >= wanted && size <= wanted + wanted / 4;
+        const bool divides = PARTS && size >= 2 * wanted && size <= 4 * wanted;
+        if ((fits || divides) &&
+            (best == free_pieces.size() || size < free_pieces[best].size))
           best = i;
-      if (best < free_pieces.size()) {
-        piece = free_pieces[best];
-        free_pieces.erase(free_pieces.begin() + best);
-        held -= piece.size;
       }
+      if (best < free_pieces.size()) piece = cut(best, wanted);
     }
-    if (!piece.data) piece.data = from_system(wanted);
-    if (!piece.data && shrink(0)) piece.data = from_system(wanted);
+    if (!piece.data) piece.origin = piece.data = from_system(wanted);
+    if (!piece.data && shrink(0)) piece.origin = piece.data = from_system(wanted);
     if (poisoned && piece.data) std::memset(piece.data, 0xff, piece.size);
     return piece;
   }
   void give_back(Piece piece) {
     try {
       std::lock_guard<std::mutex> lock(mutex);
-      free_pieces.push_back(piece);
+      free_pieces.reserve(free_pieces.size() + 1);
       held += piece.size;
+      for (size_t i = free_pieces.size(); i-- > 0;) {
+        const Piece other = free_pieces[i];
+        if (!piece.continues(other) && !other.continues(piece)) continue;
+        piece = {piece.continues(other) ? other.data : piece.data, piece.size + other.size,
+                 piece.origin};
+        free_pieces.erase(free_pieces.begin() + i);
+      }
+      free_pieces.push_back(piece);
     } catch (const std::bad_alloc&) {
       return to_system(piece);
     }
@@ -83,6 +100,20 @@ class Pool {
     }
     free_pieces.erase(free_pieces.begin(), free_pieces.begin() + gone);
     return before - held;
+  }
+
+  // Takes the start of a free piece, or all of it if little would be left.
+  Piece cut(size_t index, size_t wanted) {
+    Piece whole = free_pieces[index];
+    if (whole.size < 2 * wanted) {
+      free_pieces.erase(free_pieces.begin() + index);
+      wanted = whole.size;
+    } else {
+      free_pieces[index] = {static_cast<char*>(whole.data) + wanted, whole.size - wanted,
+                            whole.origin};
+    }
+    held -= wanted;
+    return {whole.data, wanted, whole.origin};
   }
 
   std::mutex mutex;

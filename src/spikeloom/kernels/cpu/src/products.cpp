@@ -221,7 +221,7 @@ EXPORT int spikeloom_gather(const Gather* call) {
 }
 
 // How many numbers are 1, or -1 if there are others than 0 and 1.
-EXPORT int64_t spikeloom_pack(const Pack* call) {
+EXPORT int64_t spikeloom_pack_rows(const Pack* call) {
   Packing job{*call, chosen().sparse, std::max<int64_t>(1, ALONE / 8 / call->columns)};
   const int threads = call->rows * call->columns < ALONE ? 1 : std::max(1, call->threads);
   share(threads, (call->rows + job.chunk - 1) / job.chunk, pack_some, &job);
