@@ -1,4 +1,4 @@
-"""Pure functions on time-first sequences [T, N, *]: neurons, surrogate slopes, leaks, encoders."""
+"""Pure functions on time-first sequences [T, N, *]: neurons, slopes, leaks, encoders, STDP."""
 
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
@@ -22,6 +22,7 @@ from spikeloom.functional.neurons import (
     lif_step,
     lif_trace,
 )
+from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -78,5 +79,8 @@ __all__ = [
     "lif_trace",
     "sequence",
     "spike",
+    "spike_trace",
+    "stdp_conv2d",
+    "stdp_linear",
     "steps",
 ]
