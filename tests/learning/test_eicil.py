@@ -251,7 +251,9 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
     twice = nn.Sequential(OverTime(nn.Linear(6, 6)), IF(), shared, IF(), shared, IF())
     with pytest.raises(Unsupported, match="more than once"):
         stepped(EICIL(), twice, Batch(torch.rand(2, 3, 6), torch.randint(6, (3,))))
-    with pytest.raises(ConfigError, match="no layer but the first drives spiking neurons"):
+    with pytest.raises(Unsupported, match=r"only the first layer, stages\.0\.0\.module\.weight"):
+        stepped(EICIL(), small("spiking_mlp"), batch())
+    with pytest.raises(ConfigError, match="no convolution or linear map drives spiking"):
         session.train(tiny(model__neuron="relu", phase__0__learner="eicil"), tmp_path / "run")
 
 

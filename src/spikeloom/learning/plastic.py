@@ -103,8 +103,11 @@ def chosen_of(
         names = [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
     if not names:
         raise Unsupported(
-            "no layer but the first drives spiking neurons directly (a convolution or linear map, "
-            "then at most a norm and an addition), so there are no spike times to learn from"
+            "no convolution or linear map drives spiking neurons (with at most a norm and an "
+            "addition between), so there are no spike times to learn from"
+            if not record.post
+            else f"only the first layer, {record.first}, drives spiking neurons, and it sees no "
+            "spikes; name it in `layers` if it may change all the same"
         )
     return [_whole(model, record, name, T) for name in names]
 
