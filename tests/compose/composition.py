@@ -43,7 +43,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
 }
-IMAGES, CLASSES = (1, 8, 8), 3
+IMAGES, CLASSES = (3, 8, 8), 3
 Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied
 
 
@@ -128,10 +128,10 @@ def task(config: Config) -> Task:
     """What a run prepares, on made-up images."""
     made_up = TensorImages(*images())
     labels = tuple(map(str, range(CLASSES)))
-    source = Source("made up", made_up, made_up, IMAGES, labels, (0.5,), (0.5,))
+    source = Source("made up", made_up, made_up, IMAGES, labels, (0.5,) * 3, (0.5,) * 3)
     everything = torch.arange(4)
     splits = Splits(everything, everything[:0], everything)
-    model = network(config, IMAGES, CLASSES)
+    model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
     cpu = torch.device("cpu")
     return Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
 

@@ -94,6 +94,31 @@ def test_differences_side_by_side_are_those_one_by_one() -> None:
     assert torch.equal(weight, before)
 
 
+def test_the_layout_of_the_weights_in_memory_does_not_matter() -> None:
+    net = small("spiking_vgg5", norms="none")
+    for parameter in net.parameters():
+        parameter.data.mul_(4)  # else deep layers are silent
+    given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        net.to(memory_format=layout)
+        name, weight = first_weight(net)
+        assert weight.is_contiguous(memory_format=layout)
+        chosen, size = torch.tensor([0, 5, 40, 100]), 0.5
+
+        def objective() -> Tensor:
+            return net(given.x_seq).square().mean()
+
+        one_by_one = finite_differences(objective, weight, chosen, size)
+        together = batched_differences(
+            net, name, given, lambda out, _: out.square().mean(), chosen, size, 3
+        )
+        torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-6)
+        found.append(one_by_one)
+    assert found[0].any()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("start", "true"), [(1.0, 2.0), (3.0, 2.0), (2.0, 2.0)])
 def test_the_temperature_walks_to_the_true_one_and_stays(start: float, true: float) -> None:
     net, given = network(), batch()
