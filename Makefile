@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constr
 READY  := $(VENV)/.ready
 DOCS   := $(VENV)/.ready-docs
 
-.PHONY: help demo test check bench kernels sanitize docs clean
+.PHONY: help demo test check bench kernels sanitize composition docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -36,6 +36,9 @@ sanitize: $(READY)  ## test the CPU kernels with address and undefined-behaviour
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		SPIKELOOM_KERNELS=build/kernels_sanitized.so $(BIN)/python -m pytest tests/kernels
+
+composition: $(READY)  ## write docs/composition.md anew: which parts train together
+	$(BIN)/python -m tests.compose.composition
 
 docs: $(DOCS)  ## build the documentation; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html

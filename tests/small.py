@@ -23,7 +23,7 @@ def neuron(name: str, **arguments: Any) -> Any:
 
 def norm(name: str, **arguments: Any) -> Any:
     """What makes a norm from its number of channels."""
-    if name == "bntt":
+    if name in ("bntt", "tebn"):
         arguments.setdefault("T", STEPS)
     return partial(find("norm", name).build, **arguments)
 

@@ -51,7 +51,7 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
         return Entry(kind, wanted, source, entry.summary)
 
     monkeypatch.setattr(building, "find", found)
-    config = load(name, ["data.val=4", "data.batch=4"])
+    config = load(name, ["data.val=4", "data.train=20", "data.batch=4"])
     task = prepare(config, Processes(), torch.device("cpu"), None)
     training = Training(task, tmp_path, Both(Silent(), Silent()))
     batch = next(task.load("train", task.order("train")))
@@ -64,3 +64,8 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_recipe_names_are_the_methods_folder_and_a_stem() -> None:
     assert "bptt/digits_vgg" in recipes()
     assert load("digits_vgg") == load("bptt/digits_vgg")
+
+
+def test_no_two_recipes_share_a_short_name() -> None:
+    short = [name.partition("/")[2] for name in recipes()]
+    assert len(set(short)) == len(short)

@@ -7,9 +7,9 @@ import torch
 
 from spikeloom.functional import Dspike, Rectangle, Surrogate, factor, lif
 
-# temperature: slope at the edge of the window, value of the curve a quarter into it
-TABLE = {1.0: (0.85092, 0.23500), 3.0: (0.29946, 0.14915), 5.0: (0.06738, 0.07010),
-         10.0: (0.00091, 0.00665)}  # fmt: skip
+# temperature: slope at the threshold and at the edge of the window, the curve a quarter into it
+TABLE = {1.0: (1.08198, 0.85092, 0.23500), 3.0: (1.65719, 0.29946, 0.14915),
+         5.0: (2.53392, 0.06738, 0.07010), 10.0: (5.00045, 0.00091, 0.00665)}  # fmt: skip
 INPUT = (0.3, 0.3, 0.6, 0.1, 0.7)
 GRADIENTS = {
     1.0: (1.244569, 1.190275, 0.832789, 1.159215, 1.028999),
@@ -23,10 +23,10 @@ def grid(n: int = 1001) -> torch.Tensor:
 
 @pytest.mark.parametrize("b", TABLE)
 def test_the_table(b: float) -> None:
-    edge, quarter = TABLE[b]
+    peak, edge, quarter = TABLE[b]
     surrogate = Dspike(b=b)
-    ends = torch.tensor([-0.5, 0.5], dtype=torch.float64)
-    assert surrogate.grad(ends).tolist() == pytest.approx([edge, edge], abs=1e-5)
+    marks = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)
+    assert surrogate.grad(marks).tolist() == pytest.approx([edge, peak, edge], abs=1e-5)
     at = torch.tensor([-0.5, -0.25, 0.0, 0.5], dtype=torch.float64)
     assert surrogate.primitive(at).tolist() == pytest.approx([0, quarter, 0.5, 1], abs=1e-5)
 
@@ -37,6 +37,12 @@ def test_curve_and_slope_are_symmetric_about_the_threshold(b: float) -> None:
     torch.testing.assert_close(surrogate.primitive(u) + surrogate.primitive(-u), torch.ones_like(u))
     torch.testing.assert_close(surrogate.grad(u), surrogate.grad(-u))
     assert (surrogate.grad(u) >= 0).all()
+
+
+@pytest.mark.parametrize("b", [1e-3, 0.3, 3.0, 50.0])
+def test_the_slope_has_area_one(b: float) -> None:
+    u = grid(20_001)
+    assert torch.trapezoid(Dspike(b=b).grad(u), u).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_small_temperature_is_a_rectangle_and_a_large_one_peaks_at_half_of_it() -> None:

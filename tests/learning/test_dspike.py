@@ -1,6 +1,7 @@
 """The search for Dspike's temperature: what it measures, where it walks, what it leaves alone."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from spikeloom.layers.base import Temporal, ruled
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
 from spikeloom.learning.dspike import batched_differences, finite_differences, first_weight
 from spikeloom.losses.rate import RateCrossEntropy
+from spikeloom.run import checkpoint, session
+from spikeloom.run.record import LAST
+from tests.run.recipe import tiny
 from tests.small import small
 
 LOSS = RateCrossEntropy()
@@ -90,6 +94,31 @@ def test_differences_side_by_side_are_those_one_by_one() -> None:
     assert torch.equal(weight, before)
 
 
+def test_the_layout_of_the_weights_in_memory_does_not_matter() -> None:
+    net = small("spiking_vgg5", norms="none")
+    for parameter in net.parameters():
+        parameter.data.mul_(4)  # else deep layers are silent
+    given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        net.to(memory_format=layout)
+        name, weight = first_weight(net)
+        assert weight.is_contiguous(memory_format=layout)
+        chosen, size = torch.tensor([0, 5, 40, 100]), 0.5
+
+        def objective() -> Tensor:
+            return net(given.x_seq).square().mean()
+
+        one_by_one = finite_differences(objective, weight, chosen, size)
+        together = batched_differences(
+            net, name, given, lambda out, _: out.square().mean(), chosen, size, 3
+        )
+        torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-6)
+        found.append(one_by_one)
+    assert found[0].any()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("start", "true"), [(1.0, 2.0), (3.0, 2.0), (2.0, 2.0)])
 def test_the_temperature_walks_to_the_true_one_and_stays(start: float, true: float) -> None:
     net, given = network(), batch()
@@ -113,6 +142,25 @@ def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
     search.apply(net)
     assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {search.surrogate}
+
+
+def test_a_search_that_keeps_its_temperature_leaves_a_run_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, norms' statistics, moments and random numbers are those without a search."""
+    monkeypatch.setattr("spikeloom.learning.dspike._best", lambda cosines: next(iter(cosines)))
+    ends = []
+    for step in (0.0, 0.2):
+        callback = {"name": "dspike", "step": step, "weights": 4, "samples": 8}
+        config = tiny(
+            phase__0__callback=[callback], data__augment=["crop"], model__dropout=0.2
+        )  # fmt: skip
+        session.train(config, tmp_path / str(step))
+        ends.append(checkpoint.load_state(tmp_path / str(step) / LAST))
+    (plain, _), (searched, about) = ends
+    assert plain.keys() == searched.keys()
+    assert all(torch.equal(plain[key], searched[key]) for key in plain)
+    assert "dspike/cosine" in about["state"]["history"][0]["notes"], "it did search"
 
 
 def test_norms_of_the_batch_are_perturbed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

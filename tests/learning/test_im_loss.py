@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spikeloom.functional import Sigmoid, factor, lif
 from spikeloom.kernels import use
-from spikeloom.layers import ALIF, LIF, BatchNorm, CubaLIF, OverTime, carry
+from spikeloom.layers import ALIF, LIF, BatchNorm, CubaLIF, OverTime, carry, set_surrogate
 from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress
 from spikeloom.learning.im_loss import Seen, channel_deviation, layer_deviation, potentials
 from tests.small import small
@@ -47,6 +47,41 @@ def test_the_slope_at_the_threshold_is_half_the_sharpness() -> None:
         again = EvolutionarySurrogate()
         again.restore(schedule.state())
         assert again.sharpness == schedule.sharpness
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 3.0, 10.0])
+def test_the_slope_is_even_and_has_area_one(sharpness: float) -> None:
+    net = LIF()
+    EvolutionarySurrogate(lowest=sharpness, highest=sharpness).apply(net)
+    u = torch.linspace(-20, 20, 80_001, dtype=torch.float64)
+    slope = net.surrogate.grad(u)
+    torch.testing.assert_close(slope, slope.flip(0))
+    want = 0.5 * sharpness * (1 - torch.tanh(sharpness * u) ** 2)
+    torch.testing.assert_close(slope, want)
+    assert torch.trapezoid(slope, u).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_fixed_sharpness_and_no_weight_is_the_plain_tanh() -> None:
+    schedule = EvolutionarySurrogate(lowest=3.0, highest=3.0, samples=0)
+    given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
+    found = []
+    for extras in (False, True):
+        torch.manual_seed(0)
+        net = small("spiking_vgg5")
+        set_surrogate(net, Sigmoid(alpha=6.0))
+        if extras:
+            set_surrogate(net, Sigmoid(alpha=1.0))
+            for epoch in range(3):
+                at = Progress(epoch=epoch, epochs=3, update=0, updates=1)
+                schedule.epoch(net, lambda n: given, lambda *_: HALF, at)
+                schedule.apply(net)
+        with IMLoss(weight=0.0).term(net) as term, use("truth"):
+            value = net(given.x_seq).square().mean()
+            extra = term() if extras else None
+            (value if extra is None else value + extra).backward()
+        found.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+    assert any(grad.any() for grad in found[0])
 
 
 def test_the_share_near_the_threshold_is_noted() -> None:
@@ -108,7 +143,7 @@ def test_recording_changes_neither_spikes_nor_states(layer: nn.Module) -> None:
 
 def gradient(weight: float, **given: Any) -> tuple[float, list[Tensor]]:
     torch.manual_seed(0)
-    net = small("spiking_vgg5", norms="none")
+    net = small("spiking_vgg5")
     x_seq = torch.rand(2, 4, 3, 32, 32)
     with IMLoss(weight=weight, **given).term(net) as term:
         logits = net(x_seq)
@@ -120,12 +155,13 @@ def gradient(weight: float, **given: Any) -> tuple[float, list[Tensor]]:
 
 def test_weight_zero_changes_no_gradient() -> None:
     torch.manual_seed(0)
-    net = small("spiking_vgg5", norms="none")
+    net = small("spiking_vgg5")
     with use("truth"):
         net(torch.rand(2, 4, 3, 32, 32)).square().mean().backward()
     extra, grads = gradient(0.0)
     assert extra == 0
     assert all(torch.equal(p.grad, grad) for p, grad in zip(net.parameters(), grads, strict=True))
+    assert all(grad.any() for grad in grads)
 
 
 def test_sum_and_mean_over_layers_differ_by_their_number() -> None:

@@ -120,6 +120,17 @@ def test_increments_are_added_once_an_update(tmp_path: Path) -> None:
         torch.testing.assert_close(bias, torch.full_like(bias, updates), rtol=1e-5, atol=0)
 
 
+def test_averaged_weights_follow_increments(tmp_path: Path) -> None:
+    still = {"name": "sgd", "lr": 1e-12}
+    phase = {"optimizer": still, "learner": "nudge", "epochs": 1, "ema": 0.5}
+    _, tensors = trained(tmp_path, phase=[phase])
+    average = tensors["ema/module.classifier.4.module.bias"]
+    want = 1.0  # the first update is copied, of seven in all
+    for update in range(2, 8):
+        want = 0.5 * want + 0.5 * update
+    torch.testing.assert_close(average, torch.full_like(average, want), rtol=1e-5, atol=0)
+
+
 WRONG = [(["rued"], "rude"), (["rude", "rude"], "twice"), ([{"name": "rude", "w": 1}], "weight")]
 
 

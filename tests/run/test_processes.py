@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 
 from spikeloom.learning import Batch
 from spikeloom.run import checkpoint, session
+from spikeloom.run.config import Config
 from spikeloom.run.record import LAST
 from spikeloom.run.stage import Stage
 from spikeloom.run.task import Task
@@ -22,9 +23,15 @@ CONFIG = tiny(
     phase__0__epochs=1,
     phase__0__optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9},
 )
+# Back-propagation first, then increments alone; Adam would move on gradients of zero.
+CYCLE = tiny(
+    data__train=67,
+    model__neuron={"name": "if", "v_threshold": 0.2},
+    phase__0__learner={"name": "eicil", "cycle": "EI", "eta": 0.05},
+)
 
 
-def train_noting_gradients(folder: Path) -> list[torch.Tensor]:
+def train_noting_gradients(folder: Path, config: Config = CONFIG) -> list[torch.Tensor]:
     """Train in float64, and return all gradients of every update as the optimizer saw them.
 
     In float32 the order of summation moves weights by a rounding, and after an update or two a
@@ -44,33 +51,38 @@ def train_noting_gradients(folder: Path) -> list[torch.Tensor]:
 
     def noting(self: Stage, share: float) -> None:
         grads = [p.grad.flatten().clone() for p in self.model.parameters() if p.grad is not None]
-        seen.append(torch.cat(grads))
+        if grads:
+            seen.append(torch.cat(grads))
         step(self, share)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stage, "step", noting)
         patch.setattr(session, "prepare", double)
         patch.setattr(Task, "batch", doubled)
-        session.train(CONFIG, folder)
+        session.train(config, folder)
     return seen
 
 
-def train_as(rank: int, world: int, port: int, folder: str) -> None:
+def train_as(rank: int, world: int, port: int, folder: str, config: Config = CONFIG) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
     )  # fmt: skip
-    gradients = train_noting_gradients(Path(folder))
+    gradients = train_noting_gradients(Path(folder), config)
     torch.save(gradients, f"{folder}-gradients{rank}.pt")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     one = train_noting_gradients(tmp_path / "one")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(train_as, (2, port, str(tmp_path / "two")), nprocs=2)
+    mp.spawn(train_as, (2, free_port(), str(tmp_path / "two")), nprocs=2)
     for rank in range(2):
         two = torch.load(tmp_path / f"two-gradients{rank}.pt")
         assert len(two) == len(one) == 3
@@ -84,3 +96,16 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     for part in ("train", "val"):
         losses = [history[part]["loss"] for history in histories]
         assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_two_processes_add_the_increments_of_one_and_leave_moments_alone(tmp_path: Path) -> None:
+    train_noting_gradients(tmp_path / "one", CYCLE)
+    mp.spawn(train_as, (2, free_port(), str(tmp_path / "two"), CYCLE), nprocs=2)
+    one, two = (checkpoint.load_state(tmp_path / name / LAST)[0] for name in ("one", "two"))
+    assert one.keys() == two.keys() - {"random/1"}
+    assert any(name.startswith("optimizer") for name in one)
+    for name in one:
+        if not name.startswith("random"):
+            torch.testing.assert_close(two[name], one[name], rtol=1e-9, atol=1e-12)
+    assert len(torch.load(tmp_path / "two-gradients0.pt")) == 3, "one epoch of two had gradients"

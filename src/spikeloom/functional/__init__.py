@@ -1,4 +1,4 @@
-"""Pure functions on time-first sequences [T, N, *]: neurons, surrogate slopes, leaks, encoders."""
+"""Pure functions on time-first sequences [T, N, *]: neurons, slopes, leaks, encoders, STDP."""
 
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
@@ -30,6 +30,7 @@ from spikeloom.functional.neurons import (
     recurrent_lif_trace,
 )
 from spikeloom.functional.norm_neuron import batch_norm, bn_lif
+from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -96,5 +97,8 @@ __all__ = [
     "recurrent_lif_trace",
     "sequence",
     "spike",
+    "spike_trace",
+    "stdp_conv2d",
+    "stdp_linear",
     "steps",
 ]

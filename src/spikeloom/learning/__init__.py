@@ -3,12 +3,14 @@
 from spikeloom.learning.base import Batch, Callback, Learner, Loss, Metrics, Progress, Unsupported
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.dspike import DspikeSearch
+from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.shortcut_bp import ShortcutBP
 
 __all__ = [
     "BPTT",
+    "EICIL",
     "Batch",
     "Callback",
     "DspikeSearch",

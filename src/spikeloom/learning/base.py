@@ -54,7 +54,9 @@ class Learner(Protocol):
     step to the next belongs into buffers of the prepared model, so that checkpoints hold it.
 
     ``step`` leaves gradients in ``.grad`` and does nothing else to the model: clipping, scaling,
-    reduction over processes and the optimizer belong to the loop. A local rule writes -ΔW there.
+    reduction over processes and the optimizer belong to the loop. A local rule writes -ΔW there,
+    or hands ΔW over as :class:`Metrics` where no optimizer is to touch it; parameters whose
+    ``.grad`` stays None rest, and so do their moments.
     Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does.
     """
 

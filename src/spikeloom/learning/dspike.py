@@ -143,16 +143,16 @@ def finite_differences(
     Shape:
         chosen [n] -> [n]
     """
-    flat = weight.detach().view(-1)
     found = torch.zeros(len(chosen), dtype=torch.float64)
     with torch.no_grad():
         for place, index in enumerate(chosen.tolist()):
-            kept = flat[index].clone()
+            entry = _entry(weight, index)
+            kept = entry.clone()
             sides = []
             for sign in (1, -1):
-                flat[index] = kept + sign * size
+                entry.copy_(kept + sign * size)
                 sides.append(float(objective()))
-            flat[index] = kept
+            entry.copy_(kept)
             found[place] = (sides[0] - sides[1]) / (2 * size)
     return found
 
@@ -179,18 +179,19 @@ def batched_differences(
         together: entries in one pass, which are twice as many networks.
     """
     layer, wrapper = model.get_submodule(name), model.get_submodule(name.rpartition(".")[0])
-    flat = layer.weight.detach().view(-1)  # type: ignore[operator]
+    weight: Tensor = layer.weight  # type: ignore[assignment]
     found: list[float] = []
     for part in chosen.split(together):
 
         def perturbed(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
             outputs = []
             for index in part.tolist():  # noqa: B023 the hook is gone before the next part
-                kept = flat[index].clone()
+                entry = _entry(weight, index)
+                kept = entry.clone()
                 for sign in (1, -1):
-                    flat[index] = kept + sign * size
+                    entry.copy_(kept + sign * size)
                     outputs.append(module.forward(inputs[0]))
-                flat[index] = kept
+                entry.copy_(kept)
             return torch.cat(outputs, 1)
 
         hook = wrapper.register_forward_hook(perturbed)
@@ -221,6 +222,12 @@ def first_weight(model: nn.Module) -> tuple[str, Tensor]:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             return name, module.weight
     raise Unsupported("dspike measures the first convolution or linear layer; there is none")
+
+
+def _entry(weight: Tensor, index: int) -> Tensor:
+    """A view of one number, by its place among those of the weight, in whatever memory layout."""
+    place = torch.unravel_index(torch.tensor(index), weight.shape)
+    return weight.detach()[tuple(int(i) for i in place)]
 
 
 def _best(cosines: dict[float, float]) -> float:

@@ -57,22 +57,22 @@ class Processes:
             dist.barrier()
 
     def reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum every ``.grad`` over all processes; a missing one counts as zero.
+        """Sum every ``.grad`` over all processes; where only some have one, it counts as zero.
 
-        One transfer for all of them, so that learners that write ``.grad`` themselves need
-        nothing of their own.
+        A gradient that no process has stays missing, so that the optimizer passes it over. One
+        transfer for all of them, so that learners that write ``.grad`` themselves need nothing of
+        their own.
         """
         if self.world == 1:
             return
-        with_grad = [p for p in parameters if p.requires_grad]
-        for p in with_grad:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        flat = torch.cat([p.grad.flatten() for p in with_grad if p.grad is not None])
+        trained = [p for p in parameters if p.requires_grad]
+        there = torch.tensor([float(p.grad is not None) for p in trained])
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        flat = torch.cat([*(part.flatten() for part in parts), there.to(parts[0])])
         dist.all_reduce(flat)
-        sizes = [p.numel() for p in with_grad]
-        for p, part in zip(with_grad, flat.split(sizes), strict=True):
-            p.grad = part.view_as(p).clone()
+        *sums, there = flat.split([*(p.numel() for p in trained), len(trained)])
+        for p, total, have in zip(trained, sums, there.tolist(), strict=True):
+            p.grad = total.view_as(p).clone() if have else None
 
 
 @contextmanager

@@ -151,6 +151,7 @@ class Training:
         with torch.no_grad():
             for name, change in increments.items():
                 stage.model.get_parameter(name).add_(task.procs.sum(change))
+        stage.average()
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
         return sums[0] / sums[2], bool(sums[3])

@@ -84,7 +84,9 @@ class Stage:
         return base * self.schedule(share)
 
     def step(self, share: float) -> None:
-        """One optimizer step on the gradients that are there."""
+        """One optimizer step on the gradients that are there; nothing moves if there are none."""
+        if all(p.grad is None for p in self.model.parameters()):
+            return  # a gradient scaler would take that for a mistake
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(share) * group["lr_scale"]
         self.scaler.unscale_(self.optimizer)
@@ -92,6 +94,9 @@ class Stage:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.phase.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def average(self) -> None:
+        """Let the averaged weights follow; the last thing of an update."""
         if self.ema is not None:
             self.ema.update_parameters(self.model)
 

@@ -1,0 +1,223 @@
+"""Which parts work together: every pair of kinds, trained for two updates; writes a page of docs.
+
+Run ``make composition`` (``python -m tests.compose.composition``) after adding a part.
+"""
+
+import inspect
+from collections.abc import Iterator
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spikeloom.data import Augment, Source, Splits, TensorImages
+from spikeloom.functional import encode
+from spikeloom.learning import Progress, Unsupported
+from spikeloom.registry import entries, find
+from spikeloom.run.config import Config, ConfigError, validate
+from spikeloom.run.distributed import Processes
+from spikeloom.run.loop import Training
+from spikeloom.run.session import Silent
+from spikeloom.run.task import Task, network
+from tests.compose.test_grid import FAMILIES
+
+PAGE = Path(__file__).parents[2] / "docs" / "composition.md"
+COMMAND = "make composition"
+NONE = "none"  # of what may be left out
+
+# What stands in for a kind while others vary.
+BASE = {
+    "learner": "bptt",
+    "model": "spiking_vgg5",
+    "neuron": "lif",
+    "norm": "bn",
+    "surrogate": "arctan",
+    "loss": "rate_ce",
+    "callback": NONE,
+}
+# Small versions, but of two hidden layers; and a learner that changes with the epoch in what it
+# does beside BPTT.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "dspike": {"samples": 4, "weights": 2},
+    "eicil": {"cycle": "IJ", "eta": 0.1},
+    "spiking_mlp": {"hidden": [256, 128]},
+}
+IMAGES, CLASSES = (3, 8, 8), 3
+Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied
+
+
+def names(kind: str) -> list[str]:
+    """What is combined of a kind: of models one of each family."""
+    if kind == "model":
+        return [name for name, _ in FAMILIES.values()]
+    found = [entry.name for entry in entries(kind)]
+    return [NONE, *found] if BASE[kind] == NONE else found
+
+
+def cases() -> list[Case]:
+    """Every pair of parts of different kinds, and learners, callbacks and norms all three."""
+    found: dict[Case, None] = {}
+    for kinds in (*combinations(BASE, 2), ("learner", "callback", "norm")):
+        for chosen in product(*map(names, kinds)):
+            found[tuple(zip(kinds, chosen, strict=True))] = None
+    return list(found)
+
+
+def walk() -> dict[Case, str]:
+    """Every case, with the reason why it is refused, or nothing where it trains."""
+    known: dict[Case, str] = {}
+    out = {}
+    for case in cases():
+        # A surrogate that is named is another recipe than one that is left to the neuron.
+        same = tuple((k, n) for k, n in case if n != BASE[k] or k == "surrogate")
+        if same not in known:
+            known[same] = refusal(dict(case))
+        out[case] = known[same]
+    return out
+
+
+def refusal(chosen: dict[str, str]) -> str:
+    """Train for two updates, in two epochs; what a run would say if it refuses.
+
+    Raises:
+        AssertionError: no weight has moved.
+    """
+    torch.manual_seed(0)
+    try:
+        config = configuration(chosen)
+        training = Training(task(config), Path("nowhere"), Silent())
+        model = training.stage.model
+        before = [p.detach().clone() for p in model.parameters()]
+        for epoch in range(2):
+            progress = Progress(epoch, 2, epoch, 2)
+            training._begin(progress)
+            training._update([images()], progress)
+    except (ConfigError, Unsupported) as error:
+        return str(error)
+    moved = [not torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True)]
+    assert any(moved), chosen
+    assert all(p.isfinite().all() for p in model.parameters()), chosen
+    return ""
+
+
+def configuration(chosen: dict[str, str]) -> Config:
+    """The recipe of a case."""
+    name = {**BASE, **chosen}
+    neuron: dict[str, Any] = {"name": name["neuron"]}
+    if "v_threshold" in inspect.signature(find("neuron", name["neuron"]).build).parameters:
+        neuron["v_threshold"] = 0.25  # so that all layers fire in two steps
+    if "surrogate" in chosen:
+        neuron["surrogate"] = chosen["surrogate"]
+    model = {**part(name["model"]), "width": 0.125, "T": 2, "neuron": neuron, "norm": name["norm"]}
+    phase = {"loss": name["loss"], "learner": part(name["learner"]), "epochs": 2}
+    phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]
+    phase["optimizer"] = {"name": "sgd", "lr": 0.01}
+    return validate({"model": model, "data": {"name": "made up", "batch": 4}, "phase": [phase]})
+
+
+def part(name: str) -> dict[str, Any]:
+    return {"name": name, **ARGUMENTS.get(name, {})}
+
+
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randint(0, 256, (4, *IMAGES), dtype=torch.uint8), torch.arange(4) % CLASSES
+
+
+def task(config: Config) -> Task:
+    """What a run prepares, on made-up images."""
+    made_up = TensorImages(*images())
+    labels = tuple(map(str, range(CLASSES)))
+    source = Source("made up", made_up, made_up, IMAGES, labels, (0.5,) * 3, (0.5,) * 3)
+    everything = torch.arange(4)
+    splits = Splits(everything, everything[:0], everything)
+    model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
+    cpu = torch.device("cpu")
+    return Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
+
+
+def page(found: dict[Case, str]) -> str:
+    """The page of the documentation."""
+    refused = {case: reason for case, reason in found.items() if reason}
+    lines = [
+        f"<!-- Written by `{COMMAND}`; do not edit. -->",
+        "# What works together",
+        "",
+        f"{len(found)} combinations were trained for two updates on made-up images: every pair of",
+        "parts of different kinds, the other kinds as in bold, and every learner with every",
+        f"callback and norm. {len(found) - len(refused)} train, with finite weights of which some",
+        f"move; {len(refused)} are refused with a reason.",
+        "",
+        *table(("kind", "combined"), ((kind, ", ".join(marked(kind))) for kind in BASE)),
+        "",
+        "Of models each family stands for its members. `eicil` is seen in its epochs without, and",
+        "its epochs with back-propagation.",
+        "",
+        "## Refused",
+        "",
+        *table(("together", "reason"), grouped(refused)),
+        "",
+        "## Learners",
+        "",
+        *learners(found),
+        "",
+        "## Learners, callbacks and norms",
+        "",
+        *triples(found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def marked(kind: str) -> list[str]:
+    return [f"**{name}**" if name == BASE[kind] else name for name in names(kind)]
+
+
+def grouped(refused: dict[Case, str]) -> Iterator[tuple[str, str]]:
+    """Refusals, those that differ in the last part alone and say the same in one line."""
+    rows: dict[tuple[Case, str, str], list[str]] = {}
+    for (*first, (kind, name)), reason in refused.items():
+        rows.setdefault((tuple(first), kind, reason), []).append(name)
+    for (first, kind, reason), last in rows.items():
+        together = " + ".join(f"{k} `{n}`" for k, n in first)
+        some = "every one" if last == names(kind) else ", ".join(f"`{n}`" for n in last)
+        yield f"{together} + {kind} {some}", reason.replace("|", "\\|").replace("\n", " ")
+
+
+def learners(found: dict[Case, str]) -> Iterator[str]:
+    across = names("learner")
+    rows = (
+        (f"{kind} `{name}`", *(mark(found, ("learner", one), (kind, name)) for one in across))
+        for kind in BASE
+        if kind != "learner"
+        for name in names(kind)
+    )
+    return table(("with", *(f"`{one}`" for one in across)), rows)
+
+
+def triples(found: dict[Case, str]) -> Iterator[str]:
+    across = names("norm")
+    rows = (
+        (
+            f"`{learner}`, {callback}",
+            *(
+                mark(found, ("learner", learner), ("callback", callback), ("norm", norm))
+                for norm in across
+            ),
+        )
+        for learner, callback in product(names("learner"), names("callback"))
+    )
+    return table(("learner, callback", *(f"`{norm}`" for norm in across)), rows)
+
+
+def mark(found: dict[Case, str], *case: tuple[str, str]) -> str:
+    return "refused" if found[case] else "yes"
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    for row in (head, ("---",) * len(head), *rows):
+        yield f"| {' | '.join(row)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(walk()), encoding="utf-8")
+    print(PAGE)
