@@ -4,7 +4,10 @@ from spikeloom.layers.base import Neuron, Rule, Temporal, ruled
 from spikeloom.layers.carry import carry, unrolled, whole_only
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.learnable import neuron_values
-from spikeloom.layers.membrane import Firing, Leaking, Membrane, set_surrogate
+from spikeloom.layers.ltmd import LTMD
+from spikeloom.layers.ltmd_head import Graded, Lateral, LTMDHead
+from spikeloom.layers.membrane import Firing, Leaking, Membrane, Resetting, set_surrogate
+from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
 from spikeloom.layers.over_time import OverTime, is_constant
@@ -16,18 +19,24 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "LTMD",
     "BatchNorm",
     "CubaLIF",
     "Dropout",
     "Firing",
+    "Graded",
+    "LTMDHead",
+    "Lateral",
     "Leaking",
     "Membrane",
+    "ModerateDropout",
     "Neuron",
     "NoNorm",
     "NoReadout",
     "OverTime",
     "ParametricLIF",
     "ReLU",
+    "Resetting",
     "Rule",
     "StepBatchNorm",
     "Temporal",

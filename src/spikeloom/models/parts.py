@@ -9,6 +9,7 @@ from spikeloom.layers import Dropout, OverTime
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
 MakeReadout = Callable[[tuple[int, ...]], nn.Module]
+MakeHead = Callable[..., nn.Module]  # (features, num_classes=K)
 Size = tuple[int, int]
 
 
@@ -54,8 +55,18 @@ def linear_layer(
     return [*before, OverTime(nn.Linear(n, out, bias=False)), norm(out), neuron((out,))]
 
 
-def last_layer(n: int, num_classes: int, readout: MakeReadout | None) -> list[nn.Module]:
-    """A linear map to one value for each class, and the read-out of these if any."""
+def last_layer(
+    n: int, num_classes: int, readout: MakeReadout | None, head: MakeHead | None = None
+) -> list[nn.Module]:
+    """A linear map to one value for each class, and the read-out of these if any; or a head.
+
+    Raises:
+        ValueError: both a readout and a head.
+    """
+    if head:
+        if readout:
+            raise ValueError("give readout or head, not both: a head has a read-out of its own")
+        return [head(n, num_classes=num_classes)]
     linear = OverTime(nn.Linear(n, num_classes))
     return [linear, readout((num_classes,))] if readout else [linear]
 
