@@ -51,7 +51,7 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
         return Entry(kind, wanted, source, entry.summary)
 
     monkeypatch.setattr(building, "find", found)
-    config = load(name, ["data.val=4", "data.batch=4"])
+    config = load(name, ["data.val=4", "data.train=16", "data.batch=4"])
     task = prepare(config, Processes(), torch.device("cpu"), None)
     training = Training(task, tmp_path, Both(Silent(), Silent()))
     batch = next(task.load("train", task.order("train")))

@@ -23,7 +23,7 @@ def made(**arguments):
     with torch.no_grad():
         for layer in head.modules():
             if isinstance(layer, nn.Linear):
-                layer.weight.mul_(6)  # as it starts in a small head, hardly anything leaves
+                layer.weight.mul_(6)  # at the start hardly anything leaves
     return head
 
 
@@ -105,6 +105,7 @@ def test_its_thresholds_ask_for_no_gradient_and_stay():
         optimizer.step()
     for name, p in head.named_parameters():
         assert torch.equal(p, before[name]) == name.endswith("raw"), name
+        assert p.requires_grad != name.endswith("raw"), name
 
 
 def test_in_evaluation_it_may_take_a_sequence_in_pieces():

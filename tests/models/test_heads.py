@@ -40,11 +40,18 @@ def test_a_network_of_linear_layers_keeps_them():
     assert linear == [32, 16, 11, CLASSES]
 
 
-def test_linear_layers_of_heads_start_as_those_of_models():
-    model = small("spiking_vgg5", width=1.0, head=partial(LTMDHead, hidden=400))
-    first = next(m for m in model.modules() if isinstance(m, nn.Linear))
-    assert first.weight.std().item() == pytest.approx((2 / first.in_features) ** 0.5, rel=0.02)
-    assert not first.bias.any()
+@pytest.mark.parametrize("name", ["spiking_vgg5", "spiking_mlp"])
+def test_heads_keep_the_weights_they_start_with(name):
+    model = small(name, width=1.0, head=partial(LTMDHead, hidden=400))
+    *_, first, last = (m for m in model.modules() if isinstance(m, nn.Linear))
+    for linear in (first, last):
+        bound = linear.in_features**-0.5
+        assert linear.weight.abs().max() <= bound
+        assert linear.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+        assert not linear.bias.any()
+    if name == "spiking_mlp":
+        hidden = next(m for m in model.modules() if isinstance(m, nn.Linear))
+        assert hidden.weight.std().item() == pytest.approx((2 / 3072) ** 0.5, rel=0.02)
 
 
 def test_what_a_head_replaces_cannot_be_given_with_it():

@@ -11,7 +11,7 @@ from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
 from spikeloom.layers.over_time import OverTime, is_constant
-from spikeloom.layers.readout import LI, NoReadout, spikes
+from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Dropout",
     "Firing",
     "Graded",
+    "Head",
     "LTMDHead",
     "Lateral",
     "Leaking",

@@ -12,6 +12,7 @@ from spikeloom.layers.learnable import Values
 from spikeloom.layers.ltmd import KAPPA, KEEP, PAPER, tanh
 from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.over_time import OverTime
+from spikeloom.layers.readout import Head
 from spikeloom.registry import register
 
 
@@ -77,7 +78,7 @@ class Lateral(nn.Module):
 
 
 @register("head", "ltmd", paper=PAPER, status="exact")
-class LTMDHead(nn.Module):
+class LTMDHead(Head):
     """Two linear layers of graded neurons with lateral interaction, and moderate dropout between.
 
     g = Graded(Lateral(V x + a)), then moderate dropout, then Graded(Lateral(W g + b)): the logits
@@ -86,6 +87,10 @@ class LTMDHead(nn.Module):
     With ``two_passes`` the features are doubled along the batch in training, so that every sample
     is answered twice, with masks of their own: first all of them, then all of them again. The loss
     ``ltmd`` takes such logits; in evaluation there is one pass.
+
+    Linear weights start as PyTorch has them, uniform within 1 / sqrt(fan-in), and biases at 0. With
+    larger ones the cross-entropy pushes most outputs so far below the threshold that no gradient
+    brings them back.
 
     Args:
         features: F, what comes in.
@@ -129,6 +134,9 @@ class LTMDHead(nn.Module):
             *([Lateral(lateral)] if lateral else []),
             Graded(kappa, decay=decay),
         )
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
 
     def forward(self, x_seq: Tensor) -> Tensor:
         check_sequence(x_seq)

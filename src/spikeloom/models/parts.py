@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.layers import Dropout, OverTime
+from spikeloom.layers import Dropout, Head, OverTime
 
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
 MakeReadout = Callable[[tuple[int, ...]], nn.Module]
-MakeHead = Callable[..., nn.Module]  # (features, num_classes=K)
+MakeHead = Callable[..., Head]  # (features, num_classes=K)
 Size = tuple[int, int]
 
 
@@ -72,13 +72,17 @@ def last_layer(
 
 
 def initialise(model: nn.Module) -> None:
-    """Kaiming-normal weights for convolutions and hidden linear layers, zero biases.
+    """Kaiming-normal weights for convolutions and linear layers, zero biases.
 
-    std = sqrt(2 / fan), with fan-out for convolutions and fan-in for linear layers.
+    std = sqrt(2 / fan), with fan-out for convolutions and fan-in for linear layers. A head keeps
+    the weights that it starts with.
 
     Source: He et al., ICCV 2015.
     """
+    own = {inner for head in model.modules() if isinstance(head, Head) for inner in head.modules()}
     for module in model.modules():
+        if module in own:
+            continue
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
