@@ -51,6 +51,7 @@ class Way:
     before: Callable[[nn.Module], None] = lambda model: None
     setting: Callable[[], contextlib.AbstractContextManager[None]] = PLAIN
     channels_last: bool = True
+    compiled: bool = False
 
 
 def ours() -> nn.Module:
@@ -96,7 +97,7 @@ def copied(x: Tensor, steps: int) -> Tensor:
     return x.unsqueeze(0).repeat(steps, 1, 1, 1, 1)
 
 
-def ways(peers: bool) -> list[Way]:
+def ways(peers: bool, compile_: bool = False) -> list[Way]:
     found = [
         Way("cpu", ours, constant),
         Way("cpu memory off", ours, constant, setting=lambda: use(memory="off")),
@@ -108,6 +109,8 @@ def ways(peers: bool) -> list[Way]:
             Way("spikingjelly", spikingjelly, copied, reset, channels_last=False),
             Way("spikingjelly channels last", spikingjelly, copied, reset),
         ]
+        compiled = "spikingjelly compiled, channels last"
+        found += [Way(compiled, spikingjelly, copied, reset, compiled=True)] if compile_ else []
     return found
 
 
@@ -138,6 +141,8 @@ class Step:
                     parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5)
         if way.channels_last:
             self.model.to(memory_format=torch.channels_last)
+        if way.compiled:
+            self.model.compile(dynamic=False)
         self.optimizer = torch.optim.SGD(self.model.parameters(), 0.01, momentum=0.9)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -167,6 +172,9 @@ def check(chosen: list[Way], given: argparse.Namespace) -> list[Way]:
     want = [Step(reference, given.precision, given.steps).gradient(*pair) for pair in pairs]
     good = []
     for way in chosen:
+        if way.compiled:  # the same layers again; compiling them for single images takes minutes
+            good.append(way)
+            continue
         error = min(
             distance(Step(way, given.precision, given.steps).gradient(*pair), wanted)
             for pair, wanted in zip(pairs, want, strict=True)
@@ -214,7 +222,9 @@ def memory_apart(way: Way, given: argparse.Namespace) -> dict[str, float | None]
 
 def measure(given: argparse.Namespace) -> None:
     x, y = images(given.batch)
-    chosen = [way for way in ways(given.peers) if not given.only or way.name in given.only]
+    chosen = [
+        way for way in ways(given.peers, given.compile) if not given.only or way.name in given.only
+    ]
     good = check(chosen, given)
     good = sorted(good, key=lambda way: way.name != given.ref)
     columns = []
@@ -224,7 +234,8 @@ def measure(given: argparse.Namespace) -> None:
     rows = in_turns(columns, seconds=given.seconds)
     release()
     for row, way in zip(rows, good, strict=True):
-        row.more |= memory_apart(way, given)
+        if not way.compiled:
+            row.more |= memory_apart(way, given)
     setting = {"T": given.steps, "batch": given.batch, "precision": given.precision}
     show(f"W3, {setting} (ratio to {rows[0].name})", rows)
     record(given.json, "W3", setting, rows)
@@ -240,6 +251,7 @@ def main() -> None:
     parser.add_argument("--ref", default="cpu plain", help="the column that ratios refer to")
     parser.add_argument("--only", nargs="+", help="columns to time")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--compile", action="store_true", help="time the compiled peer too")
     parser.add_argument("--json", type=Path, help="append the rows to this file")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     given = parser.parse_args()

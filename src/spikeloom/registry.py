@@ -42,6 +42,10 @@ class UnknownNameError(LookupError):
         return str(self.args[0])
 
 
+class Unsupported(ValueError):  # noqa: N818 the name says what it is
+    """Registered things that do not go together, as a learner and a model; the message says why."""
+
+
 def register(
     kind: str, name: str, *, summary: str = "", paper: Paper | None = None, status: str = ""
 ) -> Callable[[Builder], Builder]:

@@ -17,7 +17,12 @@ FAMILIES = {
     "SpikingMLP": ("spiking_mlp", {}),
     "SpikingVGG": ("spiking_vgg5", {}),
     "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
+    "SpikingDenseNet": ("spiking_densenet_bc", {"width": 1 / 8, "blocks": (2, 1, 2)}),
 }
+HEADS = [entry.name for entry in entries("head")]
+ENDS = [(model, None) for model in FAMILIES] + [
+    (model, head) for model in ("SpikingVGG", "SpikingDenseNet") for head in HEADS
+]
 START = Progress(epoch=0, epochs=1, update=0, updates=1)
 NEURONS, LOSSES = ([entry.name for entry in entries(kind)] for kind in ("neuron", "loss"))
 # The second one adds modules in prepare, which the others will too.
@@ -36,11 +41,12 @@ def test_every_family_of_models_is_in_the_grid():
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("neurons", NEURONS)
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(("model", "head"), ENDS)
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_one_step_leaves_finite_gradients_or_a_reason(learner, model, neurons, loss):
+def test_one_step_leaves_finite_gradients_or_a_reason(learner, model, head, neurons, loss):
     name, arguments = FAMILIES[model]
-    net = small(name, neurons=neurons, **arguments)
+    end = {"head": find("head", head).build} if head else {}
+    net = small(name, neurons=neurons, **arguments, **end)
     method = LEARNERS[learner]()
     batch = Batch(torch.rand(STEPS, 4, *IMAGE), torch.randint(CLASSES, (4,)))
     before = {key: value.clone() for key, value in net.named_parameters()}

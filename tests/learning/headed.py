@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spikeloom.learning import Batch, Loss, Metrics, Progress
+from spikeloom.learning import Batch, Loss, Metrics, Progress, of_batch
 
 
 class Headed(nn.Module):
@@ -25,8 +25,8 @@ class HeadedLearner:
     """Descends the loss of the model and that of a head which only training knows."""
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        *_, last = model.parameters()
-        return Headed(model, len(last))
+        *_, last = (module for module in model.modules() if isinstance(module, nn.Linear))
+        return Headed(model, last.out_features)
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         assert isinstance(model, Headed)
@@ -34,7 +34,7 @@ class HeadedLearner:
         value = loss(logits_seq, batch.y)
         (value + 0.1 * loss(model.head(logits_seq), batch.y)).backward()
         model.steps += 1
-        return Metrics(value.detach(), logits_seq.detach())
+        return Metrics(value.detach(), of_batch(logits_seq.detach(), batch.y))
 
     def finish(self, model: nn.Module) -> nn.Module:
         assert isinstance(model, Headed)

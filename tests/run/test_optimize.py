@@ -28,6 +28,15 @@ def test_steps_fall_where_told() -> None:
     assert [schedule(s) for s in (0.49, 0.5, 0.75)] == pytest.approx([1, 0.1, 0.01])
 
 
+def test_steps_may_have_a_factor_each() -> None:
+    schedule = steps(at=[0.75, 0.25, 0.5], gamma=[0.5, 0.25, 2.0])
+    assert [schedule(s) for s in (0.0, 0.25, 0.5, 0.75)] == [1, 0.25, 0.5, 0.25]
+    with pytest.raises(ValueError, match="2 factors for 1 shares"):
+        steps(at=[0.5], gamma=[0.1, 0.1])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        steps(at=[0.5, 1.0], gamma=[0.1, 0.1])
+
+
 def test_no_decay_patterns_spare_what_they_name() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     decayed, spared = groups(model, [Special(["norms"], weight_decay=0.0)])

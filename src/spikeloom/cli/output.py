@@ -19,8 +19,7 @@ CODES = {
     "spikeloom.run.checkpoint.CheckpointError": REFUSED,
     "spikeloom.registry.UnknownNameError": REFUSED,
     "spikeloom.report.error.RunFolderError": REFUSED,
-    "spikeloom.learning.base.Unsupported": REFUSED,
-    "spikeloom.deploy.record.Unsupported": REFUSED,
+    "spikeloom.registry.Unsupported": REFUSED,
     "builtins.OSError": REFUSED,
     "spikeloom.run.loop.NonFiniteLossError": DIVERGED,
 }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.layers import Flat, affine, kernel, neurons_of, pooling, stateless
-from spikeloom.deploy.record import Step, Unsupported
+from spikeloom.deploy.record import Step
 from spikeloom.functional.program import (
     AnySpike,
     Count,
@@ -24,6 +24,7 @@ from spikeloom.functional.program import (
     Term,
     image_shape,
 )
+from spikeloom.registry import Unsupported
 
 
 @dataclass(frozen=True)

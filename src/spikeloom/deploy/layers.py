@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.record import BY_STEP, NOTHING, Unsupported
+from spikeloom.deploy.record import BY_STEP, NOTHING
 from spikeloom.functional import Decay
 from spikeloom.functional.program import NEURONS, Neurons, Shape, Term, Window
 from spikeloom.kernels import operator_of
@@ -17,6 +17,7 @@ from spikeloom.layers import (
     OverTime,
     ThresholdBatchNorm,
 )
+from spikeloom.registry import Unsupported
 
 
 class Flat:

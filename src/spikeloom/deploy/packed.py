@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from spikeloom.deploy.fold import Folder
 from spikeloom.deploy.plan import table
-from spikeloom.deploy.record import Step, Unsupported, record
+from spikeloom.deploy.record import Step, record
 from spikeloom.functional.program import Node, Program, Sum, Term, activations, bits_set
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
+from spikeloom.registry import Unsupported
 
 BREAK_EVEN = 0.6  # bits set for each value, from which on products of all values are faster
 

@@ -23,6 +23,7 @@ from spikeloom.layers import (
     TemporalEffectiveBatchNorm,
 )
 from spikeloom.layers.base import dynamics
+from spikeloom.registry import Unsupported
 
 BY_STEP = (StepBatchNorm, TemporalEffectiveBatchNorm)
 WHOLE = (OverTime, Temporal, *BY_STEP)  # layers, although some are made of others
@@ -39,10 +40,6 @@ class Step:
     inputs: tuple[int, ...]
     out: int
     shape: tuple[int, ...]
-
-
-class Unsupported(ValueError):  # noqa: N818 it names what is not there
-    """A network, or a layer of one, that cannot be packed; the message says which and why."""
 
 
 def record(model: nn.Module, x_seq: Tensor) -> tuple[list[Step], int]:

@@ -34,8 +34,7 @@ def cpu(
     run: Callable[..., Any], objections: Callable[..., Iterable[str]] = neurons.objections
 ) -> Implementation:
     """A kernel of ``kernels.cpu``."""
-    about = lambda: f"cpu ({library.variant()})"  # noqa: E731
-    return Implementation("cpu", run, objections, about)
+    return Implementation("cpu", run, objections, lambda: f"cpu ({library.variant()})")
 
 
 TABLE: dict[str, tuple[Implementation, ...]] = {

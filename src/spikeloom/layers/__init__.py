@@ -6,11 +6,14 @@ from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.learnable import neuron_values
 from spikeloom.layers.linear import Linear
-from spikeloom.layers.membrane import Firing, Leaking, Membrane, set_surrogate
+from spikeloom.layers.ltmd import LTMD
+from spikeloom.layers.ltmd_head import Graded, Lateral, LTMDHead
+from spikeloom.layers.membrane import Firing, Leaking, Membrane, Resetting, set_surrogate
+from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.neurons import ALIF, IF, LIF, CubaLIF, ParametricLIF, ReLU
 from spikeloom.layers.norms import BatchNorm, NoNorm, StepBatchNorm, ThresholdBatchNorm, of_sum
 from spikeloom.layers.over_time import OverTime, is_constant
-from spikeloom.layers.readout import LI, NoReadout, spikes
+from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
@@ -20,15 +23,21 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "LTMD",
     "BatchNorm",
     "Conv2d",
     "CubaLIF",
     "Dropout",
     "Firing",
+    "Graded",
+    "Head",
+    "LTMDHead",
+    "Lateral",
     "Leaking",
     "Linear",
     "MaxPool2d",
     "Membrane",
+    "ModerateDropout",
     "Neuron",
     "NoNorm",
     "NoReadout",
@@ -36,6 +45,7 @@ __all__ = [
     "ParametricLIF",
     "ReLU",
     "RecurrentLIF",
+    "Resetting",
     "Rule",
     "Stack",
     "StepBatchNorm",

@@ -12,6 +12,7 @@ from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels import current, use
 from spikeloom.layers.base import State, Temporal, ruled
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.norms import BatchNorm, NoNorm
 from spikeloom.layers.over_time import STEPWISE
 
@@ -58,7 +59,7 @@ def whole_only(model: nn.Module) -> str | None:
         steady = not module.training
         if isinstance(module, BatchNorm) and steady:
             continue
-        if isinstance(module, Dropout) and (steady or module.p == 0):
+        if isinstance(module, Dropout | ModerateDropout) and (steady or module.p == 0):
             continue
         if not isinstance(module, (Temporal, NoNorm, nn.ReLU, *STEPWISE)):
             return f"{name} ({type(module).__name__}) may mix time steps or draws at random"

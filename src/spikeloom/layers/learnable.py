@@ -75,6 +75,16 @@ class Share(NeuronValue):
         return torch.sigmoid(self.raw)
 
 
+class Signed(NeuronValue):
+    """A value that stays between -1 and 1 while it is learnt: value = tanh(raw)."""
+
+    def __init__(self, value: Value, *, learn: bool) -> None:
+        super().__init__(value, _atanh(value) if learn else None)
+
+    def from_raw(self) -> Tensor:
+        return torch.tanh(self.raw)
+
+
 class LearntDecay(nn.Module):
     """A :class:`Decay` whose ``keep`` may be learnt, as the logit of ``keep``.
 
@@ -129,6 +139,14 @@ class Values:
             raise ValueError(f"a learnt {name} must start above {floor:g}, got {value}")
         return Above(self._spread(name, value), learn=learn, floor=floor)
 
+    def signed(self, name: str, value: Value) -> Signed:
+        """A value of either sign; it stays between -1 and 1 if it is learnt."""
+        learn = name in self.learn
+        least, most = ends(value)
+        if learn and not (least > -1 and most < 1):
+            raise ValueError(f"a learnt {name} must start between -1 and 1, got {value}")
+        return Signed(self._spread(name, value), learn=learn)
+
     def decay(self, name: str, decay: Decay) -> LearntDecay:
         """A decay; ``keep`` stays between 0 and 1 if it is learnt."""
         learn = name in self.learn
@@ -179,6 +197,12 @@ def one_decay(tau: Value | None, decay_input: bool, decay: Decay | None) -> Deca
     if decay is not None and tau is not None:
         raise ValueError("give tau or decay, not both: decay already says how the state forgets")
     return decay or euler(2.0 if tau is None else tau, decay_input=decay_input)
+
+
+def _atanh(value: Value) -> Tensor:
+    """Rounded once, so that the number whose tanh was given comes back."""
+    dtype = value.dtype if isinstance(value, Tensor) else torch.get_default_dtype()
+    return torch.atanh(torch.as_tensor(value, dtype=torch.float64)).to(dtype)
 
 
 def _check_names(argument: str, names: Iterable[str], known: Sequence[str]) -> None:

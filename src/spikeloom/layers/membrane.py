@@ -8,20 +8,28 @@ from torch import nn
 
 from spikeloom.functional import Arctan, Decay, Reset, Surrogate, Value
 from spikeloom.layers.base import Neuron
-from spikeloom.layers.learnable import Per, Values, ends, one_decay
+from spikeloom.layers.learnable import NeuronValue, Per, Values, ends, one_decay
 
 
-class Firing(TypedDict, total=False):
-    """How a neuron fires: options that :class:`Membrane` explains, for constructors of its kin."""
+class Resetting(TypedDict, total=False):
+    """How a neuron resets, and for what its values stand: options that :class:`Membrane` explains.
 
-    v_threshold: Value
+    For constructors of its kin, as are the two below.
+    """
+
     reset: Reset
     v_reset: float
     detach_reset: bool
+    per: Per | Mapping[str, Per]
+
+
+class Firing(Resetting, total=False):
+    """How a neuron fires."""
+
+    v_threshold: Value
     surrogate: Surrogate | None
     strict: bool
     learn: Sequence[str]
-    per: Per | Mapping[str, Per]
 
 
 class Leaking(Firing, total=False):
@@ -90,16 +98,20 @@ class Membrane(Neuron):
         if reset not in ("hard", "soft", "none"):
             raise ValueError(f"reset must be 'hard', 'soft' or 'none', got {reset!r}")
         rest = v_reset if reset == "hard" else 0.0
-        if not ends(v_threshold)[0] > rest:
-            raise ValueError(f"v_threshold must lie above the reset, got {v_threshold}")
         self.values = Values(shape, (*learn, *self.always_learnt), per, self.learnable)
         self.decay = self.values.decay("decay", one_decay(tau, decay_input, decay))
-        self.v_threshold = self.values.above("v_threshold", v_threshold, floor=rest)
+        self.v_threshold = self._threshold(v_threshold, rest)
         self.reset: Reset = reset
         self.v_reset = v_reset
         self.detach_reset = detach_reset
         self.surrogate = surrogate or Arctan()
         self.strict = strict
+
+    def _threshold(self, value: Value, rest: float) -> NeuronValue:
+        """The threshold to compute with; neurons with other bounds to it override this."""
+        if not ends(value)[0] > rest:
+            raise ValueError(f"v_threshold must lie above the reset, got {value}")
+        return self.values.above("v_threshold", value, floor=rest)
 
     def arguments(self) -> dict[str, Any]:
         return {

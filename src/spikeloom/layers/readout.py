@@ -1,4 +1,7 @@
-"""Read-outs: what follows the last linear map of a network. None, leaky integrators, or spikes."""
+"""How networks end: heads, and read-outs, which follow the last linear map.
+
+Read-outs are none, leaky integrators, or spikes.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +13,18 @@ from spikeloom.kernels import door
 from spikeloom.layers.base import Temporal
 from spikeloom.layers.learnable import Per, Values, one_decay
 from spikeloom.registry import register
+
+
+class Head(nn.Module):
+    """What stands in place of a network's last linear layers: features in, logits out.
+
+    It starts with weights of its own, which the network leaves as they are. In training it may
+    answer every sample k times, all samples first and then all of them again; its loss must take
+    that.
+
+    Shape:
+        x_seq [T, N, F] -> logits_seq [T, N, K], in training [T, kN, K]
+    """
 
 
 @register("readout", "li")

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from spikeloom.registry import Unsupported as Unsupported  # rooms beside this one raise it too
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -28,6 +30,18 @@ class Metrics(NamedTuple):
     loss: Tensor
     logits_seq: Tensor
     increments: Mapping[str, Tensor] = MappingProxyType({})
+
+
+def of_batch(logits_seq: Tensor, y: Tensor) -> Tensor:
+    """The logits to score a batch by: one row for each target.
+
+    A head may answer every sample several times in training, all samples first and then all of them
+    again; its loss sees all answers, scores only the first ones.
+
+    Shape:
+        logits_seq [T, kN, K], y [N] or [N, K] -> [T, N, K]
+    """
+    return logits_seq[:, : len(y)]
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,3 @@ class Callback:
         It is called after the forward pass, each time that the learner asks for its loss.
         """
         yield lambda: None
-
-
-class Unsupported(TypeError):  # noqa: N818 the name says what it is
-    """A learner cannot train this model with this neuron or loss; the message says why."""

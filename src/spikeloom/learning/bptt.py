@@ -3,7 +3,7 @@
 from torch import nn
 
 from spikeloom.layers import unrolled
-from spikeloom.learning.base import Batch, Loss, Metrics, Progress
+from spikeloom.learning.base import Batch, Loss, Metrics, Progress, of_batch
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -36,7 +36,7 @@ class BPTT:
         logits_seq = unrolled(model, batch.x_seq)
         value = loss(logits_seq, batch.y)
         value.backward()
-        return Metrics(value.detach(), logits_seq.detach())
+        return Metrics(value.detach(), of_batch(logits_seq.detach(), batch.y))
 
     def finish(self, model: nn.Module) -> nn.Module:
         return model

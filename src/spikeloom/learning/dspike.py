@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikeloom.functional.dspike import PAPER, Dspike
-from spikeloom.layers import BatchNorm, OverTime, StepBatchNorm, set_surrogate
+from spikeloom.layers import (
+    BatchNorm,
+    LTMDHead,
+    ModerateDropout,
+    OverTime,
+    StepBatchNorm,
+    set_surrogate,
+)
 from spikeloom.learning.base import Batch, Callback, Loss, Progress, Unsupported
 from spikeloom.registry import register
 
@@ -208,7 +215,8 @@ def batched_differences(
 
 def separable(model: nn.Module, name: str) -> bool:
     """Whether samples do not see each other, and the first layer is one over time."""
-    mixing = any(isinstance(m, BatchNorm | StepBatchNorm) and m.training for m in model.modules())
+    mixers = BatchNorm | StepBatchNorm | ModerateDropout | LTMDHead
+    mixing = any(isinstance(m, mixers) and m.training for m in model.modules())
     return not mixing and isinstance(model.get_submodule(name.rpartition(".")[0]), OverTime)
 
 

@@ -113,7 +113,9 @@ class EICIL:
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         kind = self.kind(progress.epoch)
-        if kind == "E" and self.checked:
+        if not self.checked:
+            self._check(model, batch)
+        if kind == "E":
             return BPTT().step(model, batch, loss, progress)
         with recorded(model) as record:
             if kind == "I":
@@ -125,15 +127,18 @@ class EICIL:
                     return loss(logits_seq, y)
 
                 metrics = BPTT().step(model, batch, value, progress)
-        # In the first step of any kind, so that what cannot work is said before training starts.
         chosen = chosen_of(model, record, self.layers, len(batch.x_seq))
-        self.checked = True
-        if kind == "E":
-            return metrics
         return metrics._replace(increments={each.name: self._increment(each) for each in chosen})
 
     def finish(self, model: nn.Module) -> nn.Module:
         return model
+
+    def _check(self, model: nn.Module, batch: Batch) -> None:
+        """In the first step of any kind, so that what cannot work is said before training."""
+        with torch.random.fork_rng(), torch.no_grad(), frozen(model), recorded(model) as record:
+            model(batch.x_seq)
+        chosen_of(model, record, self.layers, len(batch.x_seq))
+        self.checked = True
 
     def _look(self, model: nn.Module, batch: Batch, loss: Loss) -> Metrics:
         """A forward pass without a graph; the loss is only reported."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported
+from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported, of_batch
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -118,15 +118,16 @@ class ShortcutBP:
         logits_seq, branches = model.with_branches(batch.x_seq)
         if self.combine == "logits":
             total = logits_seq
+            passes = logits_seq.shape[1] // len(batch.y)  # a head may answer a sample twice
             for branch_seq in branches:
-                total = total + share * branch_seq
+                total = total + share * branch_seq.repeat(1, passes, 1)
             value = loss(total, batch.y)
         else:
             value = loss(logits_seq, batch.y)
             for branch_seq in branches:
                 value = value + share * loss(branch_seq, batch.y)
         value.backward()
-        return Metrics(value.detach(), logits_seq.detach())
+        return Metrics(value.detach(), of_batch(logits_seq.detach(), batch.y))
 
     def coefficient(self, progress: Progress) -> float:
         """λ at this update."""

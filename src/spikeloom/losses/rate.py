@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spikeloom.losses.rows import check_rows, smoothing, wide
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -30,10 +31,11 @@ class RateCrossEntropy:
     """
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = _smoothing(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
 
     def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
-        logits = _wide(logits_seq).mean(0)
+        check_rows("rate_ce", logits_seq, y)
+        logits = wide(logits_seq).mean(0)
         return F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
 
 
@@ -60,10 +62,11 @@ class TemporalEfficientTraining:
         if not 0 <= lam <= 1:
             raise ValueError(f"lam must be in [0, 1], got {lam}")
         self.lam, self.phi = lam, phi
-        self.label_smoothing = _smoothing(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
 
     def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
-        logits_seq = _wide(logits_seq)
+        check_rows("tet", logits_seq, y)
+        logits_seq = wide(logits_seq)
         T = logits_seq.shape[0]
         every = y.repeat(T, *[1] * (y.dim() - 1))
         ce = F.cross_entropy(logits_seq.flatten(0, 1), every, label_smoothing=self.label_smoothing)
@@ -91,20 +94,10 @@ class CountMSE:
         self.correct, self.wrong = correct, wrong
 
     def __call__(self, spike_seq: Tensor, y: Tensor) -> Tensor:
-        rate = _wide(spike_seq).mean(0)
+        check_rows("count_mse", spike_seq, y)
+        rate = wide(spike_seq).mean(0)
         share = y.to(rate.dtype) if y.dim() == 2 else F.one_hot(y, rate.shape[1]).to(rate.dtype)
         target = torch.lerp(
             torch.full_like(rate, self.wrong), torch.full_like(rate, self.correct), share
         )
         return F.mse_loss(rate, target)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32: under autocast, half precision would round the loss."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _smoothing(value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"label_smoothing must be in [0, 1), got {value}")
-    return value

@@ -1,7 +1,8 @@
 """Networks, one family a file: sequences [T, N, C, H, W] in, logits of every step [T, N, K] out."""
 
+from spikeloom.models.spiking_densenet import SpikingDenseNet
 from spikeloom.models.spiking_mlp import SpikingMLP
 from spikeloom.models.spiking_resnet import SpikingResNet
 from spikeloom.models.spiking_vgg import SpikingVGG
 
-__all__ = ["SpikingMLP", "SpikingResNet", "SpikingVGG"]
+__all__ = ["SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from spikeloom.layers import Conv2d, Dropout, Linear, OverTime
+from spikeloom.layers import Conv2d, Dropout, Head, Linear, OverTime
 
 MakeNeuron = Callable[[tuple[int, ...]], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
 MakeReadout = Callable[[tuple[int, ...]], nn.Module]
+MakeHead = Callable[..., Head]  # (features, num_classes=K)
 Size = tuple[int, int]
 
 
@@ -54,20 +55,34 @@ def linear_layer(
     return [*before, OverTime(Linear(n, out, bias=False)), norm(out), neuron((out,))]
 
 
-def last_layer(n: int, num_classes: int, readout: MakeReadout | None) -> list[nn.Module]:
-    """A linear map to one value for each class, and the read-out of these if any."""
+def last_layer(
+    n: int, num_classes: int, readout: MakeReadout | None, head: MakeHead | None = None
+) -> list[nn.Module]:
+    """A linear map to one value for each class, and the read-out of these if any; or a head.
+
+    Raises:
+        ValueError: both a readout and a head.
+    """
+    if head:
+        if readout:
+            raise ValueError("give readout or head, not both: a head has a read-out of its own")
+        return [head(n, num_classes=num_classes)]
     linear = OverTime(Linear(n, num_classes))
     return [linear, readout((num_classes,))] if readout else [linear]
 
 
 def initialise(model: nn.Module) -> None:
-    """Kaiming-normal weights for convolutions and hidden linear layers, zero biases.
+    """Kaiming-normal weights for convolutions and linear layers, zero biases.
 
-    std = sqrt(2 / fan), with fan-out for convolutions and fan-in for linear layers.
+    std = sqrt(2 / fan), with fan-out for convolutions and fan-in for linear layers. A head keeps
+    the weights that it starts with.
 
     Source: He et al., ICCV 2015.
     """
+    own = {inner for head in model.modules() if isinstance(head, Head) for inner in head.modules()}
     for module in model.modules():
+        if module in own:
+            continue
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.layers import OverTime, Stack
 from spikeloom.models.parts import (
+    MakeHead,
     MakeNeuron,
     MakeNorm,
     MakeReadout,
@@ -33,6 +34,8 @@ class SpikingMLP(nn.Module):
         norm: makes the norm of a layer from its number of channels.
         readout: makes what follows the last linear map from the shape (K,): leaky integrators
             (``li``), spiking neurons (``spikes``), or nothing.
+        head: makes what stands in place of the last linear map,
+            from the number of features and K; instead of ``readout``.
         width: multiplies all hidden widths.
         dropout: share of every hidden layer's inputs left out, the same at all steps.
     Shape:
@@ -50,6 +53,7 @@ class SpikingMLP(nn.Module):
         neuron: MakeNeuron,
         norm: MakeNorm,
         readout: MakeReadout | None = None,
+        head: MakeHead | None = None,
         width: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
@@ -63,7 +67,7 @@ class SpikingMLP(nn.Module):
             layer = linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout)
             self.stages.append(Stack(*layer))
             n = out
-        self.readout = nn.Sequential(*last_layer(n, num_classes, readout))
+        self.readout = nn.Sequential(*last_layer(n, num_classes, readout, head))
         initialise(self)
 
     def forward(self, x_seq: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeloom.layers import MaxPool2d, OverTime, Stack
 from spikeloom.models.parts import (
+    MakeHead,
     MakeNeuron,
     MakeNorm,
     MakeReadout,
@@ -42,6 +43,8 @@ class SpikingResNet(nn.Module):
         norm: makes the norm of a layer from its number of channels.
         readout: makes what follows the last linear map from the shape (K,): leaky integrators
             (``li``), spiking neurons (``spikes``), or nothing.
+        head: makes what stands in place of the linear layers,
+            from the number of features and K; instead of ``readout``.
         width: multiplies all widths.
         residual: ``standard`` (neurons after the addition), ``sew`` (before it, spikes are added)
             or ``membrane`` (neurons first, real values are added).
@@ -68,6 +71,7 @@ class SpikingResNet(nn.Module):
         neuron: MakeNeuron,
         norm: MakeNorm,
         readout: MakeReadout | None = None,
+        head: MakeHead | None = None,
         width: float = 1.0,
         residual: Literal["standard", "sew", "membrane"] = "standard",
         stem: Literal["cifar", "imagenet"] = "cifar",
@@ -90,11 +94,11 @@ class SpikingResNet(nn.Module):
             c, size = out, strided(size, stride)
         last = [] if spiking else [neuron((c, *size))]
         self.head = Stack(*last, OverTime(nn.AdaptiveAvgPool2d(1)), OverTime(nn.Flatten()))
-        for item in hidden:
+        for item in () if head else hidden:
             out = scaled(item, width)
             self.head.extend(linear_layer(c, out, neuron=neuron, norm=norm))
             c = out
-        self.head.extend(last_layer(c, num_classes, readout))
+        self.head.extend(last_layer(c, num_classes, readout, head))
         initialise(self)
 
     def forward(self, x_seq: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikeloom.layers import MaxPool2d, OverTime, Stack
 from spikeloom.models.parts import (
+    MakeHead,
     MakeNeuron,
     MakeNorm,
     MakeReadout,
@@ -49,6 +50,8 @@ class SpikingVGG(nn.Module):
         norm: makes the norm of a layer from its number of channels.
         readout: makes what follows the last linear map from the shape (K,): leaky integrators
             (``li``), spiking neurons (``spikes``), or nothing.
+        head: makes what stands in place of the linear layers,
+            from the number of features and K; instead of ``readout``.
         width: multiplies all widths.
         pool: ``average``, ``max`` or ``strided`` (the convolution before it has stride 2).
         dropout: share of the hidden linear layers' inputs left out, the same at all steps.
@@ -69,6 +72,7 @@ class SpikingVGG(nn.Module):
         neuron: MakeNeuron,
         norm: MakeNorm,
         readout: MakeReadout | None = None,
+        head: MakeHead | None = None,
         width: float = 1.0,
         pool: Literal["average", "max", "strided"] = "average",
         dropout: float = 0.0,
@@ -76,6 +80,11 @@ class SpikingVGG(nn.Module):
         super().__init__()
         if pool not in POOLINGS:
             raise ValueError(unknown("pool", pool, POOLINGS))
+        if head and dropout:
+            raise ValueError(
+                f"dropout = {dropout} is for the hidden linear layers, and the head replaces them; "
+                "leave it out"
+            )
         if min(in_shape[1:]) < 2 ** list(channels).count("P"):
             raise ValueError(
                 f"an image of {in_shape[1]} x {in_shape[2]} is too small for the poolings of this "
@@ -94,11 +103,11 @@ class SpikingVGG(nn.Module):
         self._ends, self.stage_channels = zip(*ends, strict=True)
         self.classifier = Stack(OverTime(nn.Flatten()))
         n = c * size[0] * size[1]
-        for item in hidden:
+        for item in () if head else hidden:
             out = scaled(item, width)
             self.classifier.extend(linear_layer(n, out, neuron=neuron, norm=norm, dropout=dropout))
             n = out
-        self.classifier.extend(last_layer(n, num_classes, readout))
+        self.classifier.extend(last_layer(n, num_classes, readout, head))
         initialise(self)
 
     @property

@@ -17,13 +17,13 @@ from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedu
 from spikeloom.run.config import ConfigError, Part
 
 # Parts that are made many times over: their users get a function that makes one.
-MADE_ANEW = ("neuron", "norm", "readout")
+MADE_ANEW = ("neuron", "norm", "readout", "head")
 
 # Arguments of these types name a part of that kind, whatever the argument is called.
 KIND_OF: dict[type, str] = {functional.Decay: "decay", functional.Surrogate: "surrogate"}
 
 # What builders are handed when they are called; a recipe cannot set it.
-HANDED = ("self", "shape", "channels", "params", "x", "generator")
+HANDED = ("self", "shape", "channels", "features", "params", "x", "generator")
 
 
 def build(part: Part, kind: str, *given: Any, **context: Any) -> Any:
@@ -120,6 +120,13 @@ def _with_one_threshold(context: dict[str, Any]) -> dict[str, Any]:
     if of_neuron is None or of_norm is None:
         return context
     norm, threshold = context["norm"], of_neuron.default
+    if threshold is None:
+        if "v_threshold" in norm.keywords:
+            return context
+        raise ConfigError(
+            "the norm is scaled to the threshold of the neurons, which is not given as "
+            "v_threshold; give it to the neuron or to the norm"
+        )
     if norm.keywords.get("v_threshold", threshold) != threshold:
         raise ConfigError(
             f"the norm has v_threshold = {of_norm.default}, but the neurons fire at {threshold}; "

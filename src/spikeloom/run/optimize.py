@@ -101,12 +101,28 @@ def linear(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
 
 
 @register("schedule", "steps")
-def steps(*, at: Sequence[float], gamma: float = 0.1, warmup: float = 0.0) -> Schedule:
-    """Multiplied by ``gamma`` at each share of the phase named in ``at`` (0.5: half way)."""
-    marks = sorted(at)
-    if any(not 0 < mark < 1 for mark in marks):
-        raise ValueError(f"at holds shares of the phase between 0 and 1, got {marks}")
-    return _after_warmup(warmup, lambda share: gamma ** sum(share >= mark for mark in marks))
+def steps(
+    *, at: Sequence[float], gamma: float | Sequence[float] = 0.1, warmup: float = 0.0
+) -> Schedule:
+    """Multiplied by ``gamma`` at each share of the phase named in ``at`` (0.5: half way).
+
+    Args:
+        at: shares of the phase, between 0 and 1.
+        gamma: one factor for all of them, or a factor for each, in the same order.
+        warmup: share of the phase in which the learning rate rises linearly.
+    Raises:
+        ValueError: a share is out of range, or there are not as many factors as shares.
+    """
+    if any(not 0 < mark < 1 for mark in at):
+        raise ValueError(f"at holds shares of the phase between 0 and 1, got {sorted(at)}")
+    factors = [float(gamma)] * len(at) if isinstance(gamma, int | float) else [*gamma]
+    if len(factors) != len(at):
+        raise ValueError(
+            f"gamma holds {len(factors)} factors for {len(at)} shares in at; give one for each, "
+            "or one number for all"
+        )
+    marks = [*zip(at, factors, strict=True)]
+    return _after_warmup(warmup, lambda share: math.prod(by for mark, by in marks if share >= mark))
 
 
 def _after_warmup(warmup: float, rest: Schedule) -> Schedule:

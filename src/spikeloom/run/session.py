@@ -221,7 +221,8 @@ def twin_of(config: Config) -> Config:
     """The same run with rectifiers for neurons and one time step."""
     tree = config.model_dump(mode="json", exclude_none=True)
     tree["model"] |= {"neuron": {"name": "relu"}, "T": 1, "encoder": {"name": "constant"}}
-    tree["model"].pop("readout", None)
+    for end in ("readout", "head"):
+        tree["model"].pop(end, None)
     tree["run"]["twin"] = False
     tree["title"] = f"{config.title} (ReLU twin)".strip()
     return Config.model_validate(tree)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
-from spikeloom.learning import Batch
+from spikeloom.learning import Batch, of_batch
 from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError
@@ -169,6 +169,7 @@ def _try(task: Task) -> None:
         task.model.train()
         with torch.no_grad(), task.autocast():
             logits = task.model(task.batch(x, y, training=True).x_seq)
+            logits = of_batch(logits, y)
         for name, buffer in task.model.named_buffers():
             buffer.copy_(buffers[name])  # running averages have seen nothing yet
     except (ValueError, RuntimeError, TypeError) as error:

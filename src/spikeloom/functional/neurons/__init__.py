@@ -8,6 +8,7 @@ from spikeloom.functional.neurons.cuba import (
     cuba_lif_step,
     cuba_lif_trace,
 )
+from spikeloom.functional.neurons.graded import graded
 from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
 from spikeloom.functional.neurons.recurrent import (
@@ -33,6 +34,7 @@ __all__ = [
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
+    "graded",
     "if_",
     "li",
     "lif",

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from spikeloom.functional.images import Pair
 from spikeloom.kernels.cpu import bits, library
-from spikeloom.kernels.cpu.neurons import _watched
-from spikeloom.kernels.cpu.ops import _plain
+from spikeloom.kernels.cpu.neurons import watched
+from spikeloom.kernels.cpu.ops import plain
 from spikeloom.kernels.setting import current
 
 LARGE = 1 << 16  # elements from which on packing is worth its calls
@@ -60,7 +60,7 @@ def objections(x: Tensor, weight: Tensor, *given: Any, **options: Any) -> Iterat
     if x.dim() != 4:
         yield f"x has shape {tuple(x.shape)}, which is not [N, C, H, W]"
     if not torch.compiler.is_compiling():
-        yield from _watched()
+        yield from watched()
 
 
 def _worthwhile(x: Tensor, weight: Tensor) -> bool:
@@ -74,7 +74,7 @@ def _worthwhile(x: Tensor, weight: Tensor) -> bool:
         and current().memory != "off"
         and x.numel() >= LARGE
         and not torch.compiler.is_compiling()
-        and _plain(x)
+        and plain(x)
         and bits.packable(x)
     )
 

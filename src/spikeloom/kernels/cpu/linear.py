@@ -54,9 +54,9 @@ def objections(x_seq: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ite
     if torch.compiler.is_compiling():
         yield "torch is compiling or exporting: the plain product goes into the graph"
         return
-    if not ops._plain(x_seq):
+    if not ops.plain(x_seq):
         yield "x_seq does not hold its data itself, or a dispatch mode watches"
-    yield from neurons._watched()
+    yield from neurons.watched()
 
 
 Bits = Tensor | None

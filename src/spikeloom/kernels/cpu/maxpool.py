@@ -10,8 +10,8 @@ from torch import Tensor
 
 from spikeloom.functional.images import Pair
 from spikeloom.kernels.cpu import library
-from spikeloom.kernels.cpu.neurons import _watched
-from spikeloom.kernels.cpu.ops import DTYPES, _plain
+from spikeloom.kernels.cpu.neurons import watched
+from spikeloom.kernels.cpu.ops import DTYPES, plain
 from spikeloom.kernels.cpu.pool import empty
 
 WINDOW = 255  # elements of a window that a byte can tell apart
@@ -69,10 +69,10 @@ def objections(
         yield f"windows of more than {WINDOW} elements"
     if any(2 * pad > kernel for pad, kernel in zip(padding, kernel_size, strict=True)):
         yield "padding by more than half the window"
-    if torch.compiler.is_compiling() or not _plain(x):
+    if torch.compiler.is_compiling() or not plain(x):
         yield "the call is compiled or traced"
     else:
-        yield from _watched()
+        yield from watched()
 
 
 def forward(x: Tensor, window: Window, places: Tensor | None) -> Tensor:

@@ -101,9 +101,9 @@ def li(
 ) -> tuple[Tensor, Tensor]:
     """:func:`spikeloom.functional.li`, fused over time."""
     check_sequence(x_seq)
-    keep, keep_number, gain = _leak(decay)
+    keep, keep_number, gain = leak(decay)
     found = ops.run(
-        "li", x_seq, _state(x_seq, v), None, Values(keep), Numbers(keep_number, gain),
+        "li", x_seq, state_for(x_seq, v), None, Values(keep), Numbers(keep_number, gain),
         Options(decay_input=int(decay.decay_input)),
     )  # fmt: skip
     return found[0], found[1]
@@ -123,11 +123,11 @@ def _spiking(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     check_sequence(x_seq)
     first, second = decays
-    keep, keep_number, gain = _leak(first)
-    keep2, keep2_number, gain2 = (None, 0.0, 1.0) if second is None else _leak(second)
-    (threshold, threshold_number), (beta, beta_number) = map(_value, values)
+    keep, keep_number, gain = leak(first)
+    keep2, keep2_number, gain2 = (None, 0.0, 1.0) if second is None else leak(second)
+    (threshold, threshold_number), (beta, beta_number) = map(number_or_tensor, values)
     tensors = Values(keep, keep2, threshold, beta)
-    v, w = (_state(x_seq, state) for state in states)
+    v, w = (state_for(x_seq, state) for state in states)
     learns_keep = keep is not None and keep.requires_grad and first.decay_input
     return ops.run(
         kind, x_seq, v, w, tensors,
@@ -161,18 +161,18 @@ def _trace(x_seq: Tensor, others: tuple[Tensor | None, ...], reads_x: bool) -> i
     return NOTHING if reads_x or small else POTENTIAL
 
 
-def _leak(decay: Decay) -> tuple[Tensor | None, float, float]:
+def leak(decay: Decay) -> tuple[Tensor | None, float, float]:
     """``keep`` as a tensor, or ``keep`` and ``gain`` as numbers."""
     if isinstance(decay.keep, Tensor):
         return decay.keep.float(), 0.0, 1.0
     return None, float(decay.keep), float(decay.gain)
 
 
-def _value(value: Value) -> tuple[Tensor | None, float]:
+def number_or_tensor(value: Value) -> tuple[Tensor | None, float]:
     return (value.float(), 0.0) if isinstance(value, Tensor) else (None, float(value))
 
 
-def _state(x_seq: Tensor, state: Tensor | None) -> Tensor | None:
+def state_for(x_seq: Tensor, state: Tensor | None) -> Tensor | None:
     if state is not None:
         check_state(x_seq, state)
     return state
@@ -206,7 +206,7 @@ def objections(x_seq: Tensor, v: Any = None, state: Any = None, **options: Any) 
     if type(surrogate) not in CURVES:
         yield f"no kernel for the surrogate {surrogate}"
     if not torch.compiler.is_compiling():
-        yield from _watched()
+        yield from watched()
 
 
 def _unfit(name: str, value: Value, x_seq: Tensor) -> Iterator[str]:
@@ -218,7 +218,7 @@ def _unfit(name: str, value: Value, x_seq: Tensor) -> Iterator[str]:
         yield problem
 
 
-def _watched() -> Iterator[str]:
+def watched() -> Iterator[str]:
     transforms = getattr(torch._C, "_are_functorch_transforms_active", None)
     if transforms is not None and transforms():
         yield "a transform of torch.func is active"

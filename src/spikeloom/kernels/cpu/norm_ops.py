@@ -93,18 +93,18 @@ def backward(
     pairs = zip((norm.weight, norm.bias), wanted[2:4], strict=True)
     affine = [torch.zeros_like(p) if want and p is not None else None for p, want in pairs]
     pairs = zip((given.keep, given.threshold), wanted[4:], strict=True)
-    keep, threshold = (ops._sum_for(value, want, x_seq) for value, want in pairs)
+    keep, threshold = (ops.sum_for(value, want, x_seq) for value, want in pairs)
     if x_seq.numel():
         sums = Values(keep, None, threshold)
         call, _alive = _structure(given._replace(x_seq=x_seq), sums, batch)
         grad_out, grad_v_end = sequence_as(x_seq, grads[0]), step_as(x_seq, grads[1])
         neuron = call.neuron
-        neuron.grad_out, neuron.grad_stride = ops._at(grad_out), ops._time(grad_out)
-        neuron.grad_v_end = ops._at(grad_v_end)
-        neuron.grad_x, neuron.grad_v = ops._at(grad_x), ops._at(grad_v)
-        call.grad_weight, call.grad_bias = ops._at(affine[0]), ops._at(affine[1])
+        neuron.grad_out, neuron.grad_stride = ops.address(grad_out), ops.time_stride(grad_out)
+        neuron.grad_v_end = ops.address(grad_v_end)
+        neuron.grad_x, neuron.grad_v = ops.address(grad_x), ops.address(grad_v)
+        call.grad_weight, call.grad_bias = ops.address(affine[0]), ops.address(affine[1])
         library.run("spikeloom_norm_backward", call)
-    found = ops._reduced(keep, given.keep), ops._reduced(threshold, given.threshold)
+    found = ops.reduced(keep, given.keep), ops.reduced(threshold, given.threshold)
     return grad_x, grad_v, *affine, *found
 
 
@@ -112,14 +112,16 @@ def _structure(given: Given, sums: Values, batch: bool) -> tuple[NormCall, list[
     """The structure with all but the addresses of results; and tensors it points into."""
     x_seq, v = given.x_seq, step_as(given.x_seq, given.v)
     values = Values(given.keep, None, given.threshold)
-    neuron, alive = ops._call("lif", x_seq, values, given.numbers, given.options, sums)
-    neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops._at(v)
+    neuron, alive = ops.call_for("lif", x_seq, values, given.numbers, given.options, sums)
+    neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops.address(v)
     norm = [None if part is None else part.detach().contiguous() for part in given.norm]
     shape = x_seq.shape[1:]
     axes = order(shape, x_seq.stride()[1:]) or []
     faster = axes[axes.index(1) + 1 :] if 1 in axes else []
     inner = math.prod(shape[axis] for axis in faster)
-    call = NormCall(neuron, shape[1], inner, given.eps, batch, *(ops._at(part) for part in norm))
+    call = NormCall(
+        neuron, shape[1], inner, given.eps, batch, *(ops.address(part) for part in norm)
+    )
     return call, [*alive, *norm, v]
 
 
@@ -155,7 +157,7 @@ def run(given: Given) -> Outputs:
     """Run norm and neurons over a sequence, with gradients if they are asked for."""
     tensors = given.x_seq, given.v, *given.norm[:2], given.keep, given.threshold
     flat = *tensors, *given.norm[2:], given.numbers, given.options, given.eps
-    if torch.compiler.is_compiling() or not ops._plain(given.x_seq):
+    if torch.compiler.is_compiling() or not ops.plain(given.x_seq):
         found = torch.ops.spikeloom.bn_lif(*flat)
         return found[0], found[1], found[2], found[3]
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):

@@ -39,14 +39,14 @@ def bn_lif(
     For the backward it keeps its input and the statistics.
     """
     check_sequence(x_seq, least=3)
-    keep, keep_number, gain = neurons._leak(decay)
-    threshold, threshold_number = neurons._value(v_threshold)
+    keep, keep_number, gain = neurons.leak(decay)
+    threshold, threshold_number = neurons.number_or_tensor(v_threshold)
     norm = Norm(
         _wide(weight), _wide(bias),
         None if training else running_mean.float(), None if training else running_var.float(),
     )  # fmt: skip
     given = Given(
-        x_seq, neurons._state(x_seq, v), norm, keep, threshold,
+        x_seq, neurons.state_for(x_seq, v), norm, keep, threshold,
         Numbers(
             keep_number, gain, 0.0, 1.0, threshold_number, 0.0, float(v_reset), *numbers(surrogate)
         ),

@@ -80,11 +80,11 @@ def forward(
     saved = new_sequence(x_seq, KEPT[options.trace]) if options.trace else None
     if out.numel():
         v, w = step_as(x_seq, v), step_as(x_seq, w)
-        call, _alive = _call(kind, x_seq, values, numbers, options, Values())
+        call, _alive = call_for(kind, x_seq, values, numbers, options, Values())
         call.x, call.x_stride = x_seq.data_ptr(), x_seq.stride(0)
-        call.v, call.w = _at(v), _at(w)
-        call.out, call.v_end, call.w_end = out.data_ptr(), v_end.data_ptr(), _at(w_end)
-        call.saved = _at(saved)
+        call.v, call.w = address(v), address(w)
+        call.out, call.v_end, call.w_end = out.data_ptr(), v_end.data_ptr(), address(w_end)
+        call.saved = address(saved)
         library.run("spikeloom_forward", call)
     return out, v_end, w_end, saved
 
@@ -111,23 +111,27 @@ def backward(
     dtype = next(g.dtype for g in grads if g is not None)
     grad_x = new_sequence(like, dtype) if wanted[0] else None
     states = [new_step(like, dtype) if want else None for want in wanted[1:3]]
-    sums = Values(*(_sum_for(*pair, like) for pair in zip(values, wanted[3:], strict=True)))
+    sums = Values(*(sum_for(*pair, like) for pair in zip(values, wanted[3:], strict=True)))
     if like.numel():
         grad_out, grad_v_end = sequence_as(like, grads[0]), step_as(like, grads[1])
         grad_w_end, v, w = step_as(like, grads[2]), step_as(like, v), step_as(like, w)
-        call, _alive = _call(kind, like, values, numbers, options, sums)
+        call, _alive = call_for(kind, like, values, numbers, options, sums)
         call.dtype = DTYPES[dtype]
-        call.x, call.x_stride = _at(x_seq), x_seq.stride(0) if x_seq is not None else 0
-        call.v, call.w, call.saved = _at(v), _at(w), _at(saved)
-        call.grad_out, call.grad_stride = _at(grad_out), _time(grad_out)
-        call.grad_v_end, call.grad_w_end = _at(grad_v_end), _at(grad_w_end)
-        call.grad_x, call.grad_v, call.grad_w = _at(grad_x), _at(states[0]), _at(states[1])
+        call.x, call.x_stride = address(x_seq), x_seq.stride(0) if x_seq is not None else 0
+        call.v, call.w, call.saved = address(v), address(w), address(saved)
+        call.grad_out, call.grad_stride = address(grad_out), time_stride(grad_out)
+        call.grad_v_end, call.grad_w_end = address(grad_v_end), address(grad_w_end)
+        call.grad_x, call.grad_v, call.grad_w = (
+            address(grad_x),
+            address(states[0]),
+            address(states[1]),
+        )
         library.run("spikeloom_backward", call)
-    reduced = (_reduced(*pair) for pair in zip(sums, values, strict=True))
-    return grad_x, states[0], states[1], *reduced  # type: ignore[return-value]
+    found = (reduced(*pair) for pair in zip(sums, values, strict=True))
+    return grad_x, states[0], states[1], *found  # type: ignore[return-value]
 
 
-def _call(
+def call_for(
     kind: str,
     x_seq: Tensor,
     values: Values,
@@ -150,15 +154,15 @@ def _call(
     return call, list(alive)
 
 
-def _at(tensor: Maybe) -> int:
+def address(tensor: Maybe) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _time(tensor: Maybe) -> int:
+def time_stride(tensor: Maybe) -> int:
     return 0 if tensor is None else tensor.stride(0)
 
 
-def _sum_for(value: Maybe, want: bool, x_seq: Tensor) -> Maybe:
+def sum_for(value: Maybe, want: bool, x_seq: Tensor) -> Maybe:
     """Where the kernel adds up the gradient of a value: one number, or one for each neuron."""
     if value is None or not want:
         return None
@@ -167,7 +171,7 @@ def _sum_for(value: Maybe, want: bool, x_seq: Tensor) -> Maybe:
     return value.new_empty(1) if value.numel() == 1 else new_step(x_seq, torch.float32)
 
 
-def _reduced(total: Maybe, value: Maybe) -> Maybe:
+def reduced(total: Maybe, value: Maybe) -> Maybe:
     if total is None or value is None:
         return None
     return total.reshape(value.shape) if value.numel() == 1 else total.sum_to_size(value.shape)
@@ -219,7 +223,7 @@ def run(
     kind: str, x_seq: Tensor, v: Maybe, w: Maybe, values: Values, numbers: Numbers, options: Options
 ) -> tuple[Tensor, Tensor, Maybe]:
     """Run a neuron over a sequence, with gradients if they are asked for."""
-    if torch.compiler.is_compiling() or not _plain(x_seq):
+    if torch.compiler.is_compiling() or not plain(x_seq):
         out, v_end, w_end, _ = getattr(torch.ops.spikeloom, kind)(
             x_seq, v, w, *values, numbers, options
         )
@@ -231,7 +235,7 @@ def run(
     return forward(kind, x_seq, v, w, values, numbers, options)[:3]
 
 
-def _plain(x_seq: Tensor) -> bool:
+def plain(x_seq: Tensor) -> bool:
     """Whether the tensor holds its data itself and nobody watches the operators."""
     watched = getattr(torch._C, "_len_torch_dispatch_stack", None)
     own = type(x_seq) is Tensor or type(x_seq) is torch.nn.Parameter

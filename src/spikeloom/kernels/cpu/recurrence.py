@@ -41,7 +41,7 @@ def run(tensors: Six, numbers: Numbers, options: Options) -> Three:
     """Run over a sequence, with gradients if they are asked for."""
     x_seq = tensors[0]
     assert x_seq is not None
-    if torch.compiler.is_compiling() or not ops._plain(x_seq):
+    if torch.compiler.is_compiling() or not ops.plain(x_seq):
         found = torch.ops.spikeloom.recurrent_lif(*tensors, numbers, options)
         return found[0], found[1], found[2]
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
@@ -62,11 +62,15 @@ def forward(
     saved = _sequence(x_seq) if options.trace else None
     if out.numel():
         values = Values(keep, None, threshold, None)
-        neuron, _alive = ops._call("lif", x_seq, values, numbers, options, Values())
-        neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops._at(v)
-        neuron.out, neuron.v_end, neuron.saved = out.data_ptr(), v_end.data_ptr(), ops._at(saved)
+        neuron, _alive = ops.call_for("lif", x_seq, values, numbers, options, Values())
+        neuron.x, neuron.x_stride, neuron.v = x_seq.data_ptr(), x_seq.stride(0), ops.address(v)
+        neuron.out, neuron.v_end, neuron.saved = (
+            out.data_ptr(),
+            v_end.data_ptr(),
+            ops.address(saved),
+        )
         call = Recurrent(
-            neuron, *x_seq.shape[1:], weight.data_ptr(), ops._at(spike), spike_end.data_ptr()
+            neuron, *x_seq.shape[1:], weight.data_ptr(), ops.address(spike), spike_end.data_ptr()
         )
         _enter("spikeloom_recurrent_forward", call)
     return out, v_end, spike_end, saved
@@ -88,7 +92,7 @@ def backward(
     T, N, C = like.shape
     values = Values(keep, None, threshold, None)
     sums = Values(
-        ops._sum_for(keep, wanted[4], like), None, ops._sum_for(threshold, wanted[5], like), None
+        ops.sum_for(keep, wanted[4], like), None, ops.sum_for(threshold, wanted[5], like), None
     )
     grad_x = _sequence(like)
     grad_v, grad_spike = (_step(like) if want else None for want in wanted[1:3])
@@ -96,19 +100,19 @@ def backward(
     bits = torch.empty((T - 1) * N, words, dtype=torch.int64) if wanted[3] else None
     if like.numel():
         grad_out, grad_v_end, grad_spike_end = map(_lined_up, grads)
-        neuron, _alive = ops._call("lif", like, values, numbers, options, sums)
-        neuron.x, neuron.x_stride = ops._at(x_seq), ops._time(x_seq)
-        neuron.v, neuron.saved = ops._at(v), ops._at(saved)
-        neuron.grad_out, neuron.grad_stride = ops._at(grad_out), ops._time(grad_out)
-        neuron.grad_v_end, neuron.grad_v = ops._at(grad_v_end), ops._at(grad_v)
+        neuron, _alive = ops.call_for("lif", like, values, numbers, options, sums)
+        neuron.x, neuron.x_stride = ops.address(x_seq), ops.time_stride(x_seq)
+        neuron.v, neuron.saved = ops.address(v), ops.address(saved)
+        neuron.grad_out, neuron.grad_stride = ops.address(grad_out), ops.time_stride(grad_out)
+        neuron.grad_v_end, neuron.grad_v = ops.address(grad_v_end), ops.address(grad_v)
         neuron.grad_x = grad_x.data_ptr()
         call = Recurrent(
-            neuron, N, C, weight.data_ptr(), ops._at(spike), 0, ops._at(grad_spike_end),
-            ops._at(grad_spike), ops._at(bits),
+            neuron, N, C, weight.data_ptr(), ops.address(spike), 0, ops.address(grad_spike_end),
+            ops.address(grad_spike), ops.address(bits),
         )  # fmt: skip
         _enter("spikeloom_recurrent_backward", call)
     grad_weight = None if bits is None else _weight_gradient(grad_x, bits, spike)
-    reduced = [ops._reduced(*pair) for pair in ((sums.keep, keep), (sums.threshold, threshold))]
+    reduced = [ops.reduced(*pair) for pair in ((sums.keep, keep), (sums.threshold, threshold))]
     return [grad_x if wanted[0] else None, grad_v, grad_spike, grad_weight, *reduced]
 
 

@@ -37,9 +37,9 @@ def recurrent_lif(
 ) -> tuple[Tensor, RecurrentState]:
     """:func:`spikeloom.functional.recurrent_lif`, fused over time."""
     check_sequence(x_seq, least=3)
-    keep, keep_number, gain = neurons._leak(decay)
-    threshold, threshold_number = neurons._value(v_threshold)
-    v, spike = (neurons._state(x_seq, part) for part in state or (None, None))
+    keep, keep_number, gain = neurons.leak(decay)
+    threshold, threshold_number = neurons.number_or_tensor(v_threshold)
+    v, spike = (neurons.state_for(x_seq, part) for part in state or (None, None))
     tensors = (x_seq, v, spike, weight, keep, threshold)
     needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     drive_again = keep is not None and keep.requires_grad and decay.decay_input

@@ -153,20 +153,20 @@ def neuron_call(neurons: Neurons, shape: Shape, alive: list[Tensor]) -> Call:
     call.reset = RESETS[given.get("reset", "none")]
     call.strict = int(given.get("strict", False))
     call.v_reset = float(given.get("v_reset", 0.0))
-    call.leak = _leak(given["decay"], shape, alive)
+    call.leak = leak(given["decay"], shape, alive)
     second = given.get("synapse") or given.get("adaptation_decay")
-    call.second = _leak(second or Decay(0.0), shape, alive)
-    call.threshold = _value(given.get("v_threshold", 0.0), shape, alive)
-    call.beta = _value(given.get("beta", 0.0), shape, alive)
+    call.second = leak(second or Decay(0.0), shape, alive)
+    call.threshold = number_or_tensor(given.get("v_threshold", 0.0), shape, alive)
+    call.beta = number_or_tensor(given.get("beta", 0.0), shape, alive)
     return call
 
 
-def _leak(decay: Decay, shape: Shape, alive: list[Tensor]) -> Leak:
+def leak(decay: Decay, shape: Shape, alive: list[Tensor]) -> Leak:
     gain = 1.0 if isinstance(decay.keep, Tensor) else float(decay.gain)
-    return Leak(_value(decay.keep, shape, alive), gain, int(decay.decay_input))
+    return Leak(number_or_tensor(decay.keep, shape, alive), gain, int(decay.decay_input))
 
 
-def _value(value: float | Tensor, shape: Shape, alive: list[Tensor]) -> Value:
+def number_or_tensor(value: float | Tensor, shape: Shape, alive: list[Tensor]) -> Value:
     if not isinstance(value, Tensor):
         return Value(0, 1, 1, 0, float(value))
     if value.numel() > 1:

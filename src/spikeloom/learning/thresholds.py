@@ -1,0 +1,32 @@
+"""The thresholds of a model's neurons, noted epoch by epoch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from spikeloom.layers import Neuron
+from spikeloom.learning.base import Batch, Callback, Loss, Progress
+from spikeloom.registry import register
+
+
+@register("callback", "thresholds")
+class Thresholds(Callback):
+    """Notes the least, mean and greatest threshold of the neurons before every epoch.
+
+    For thresholds that are learnt: one that has become negative fires at rest.
+    """
+
+    def epoch(
+        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
+    ) -> dict[str, float]:
+        found = [
+            torch.as_tensor(module.arguments()["v_threshold"]).detach().float().flatten().cpu()
+            for module in model.modules()
+            if isinstance(module, Neuron)
+        ]
+        if not found:
+            return {}
+        every = torch.cat(found)
+        notes = {"least": every.min(), "mean": every.mean(), "greatest": every.max()}
+        return {key: float(value) for key, value in notes.items()}
