@@ -20,9 +20,15 @@ Each table is one process in which the rows took turns; results were compared be
 timed. *Time* is the median wall time with its quartiles, *ratio* the first row's median over the
 row's own (above 1 is faster than the first), *kept* the samples that waited for a core for less
 than a twentieth of their time, of all; **!** marks rows where too few were. Ratios hold within a
-table and on this machine: {machine}.
+table and on this machine: {machine}, AMD EPYC
+(Zen 5) in a virtual machine. Peers: SpikingJelly 2.0.0.
 
-Made anew by `make bench`, with the settings of each script's `--help`.
+*Threads that sleep at once* is `OMP_WAIT_POLICY=PASSIVE`: then every parallel region of torch waits
+for a sleeping thread, which costs peers that loop over T in Python a factor of two to four, and us
+little. Elsewhere torch's threads wait as they do by default. Python's collector runs before every
+sample, so data and code come from cold memory: the smallest sizes show that more than arithmetic.
+
+The scripts are in `benchmarks/`; `make bench` runs them without peers.
 """
 TITLES = {
     "W1": "LIF forward and backward",
@@ -36,19 +42,27 @@ NOTED = {"workload", "machine", "name", "wall", "low", "high", "cpu", "kept", "r
          "ratio", "more"}  # fmt: skip
 
 
-def tables(lines: list[dict[str, Any]]) -> str:
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for line in lines:
-        setting = ", ".join(f"{k} = {v}" for k, v in line.items() if k not in NOTED)
-        groups[line["workload"], setting].append(line)
+def tables(files: dict[str, list[dict[str, Any]]]) -> str:
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for name, lines in files.items():
+        for line in lines:
+            setting = ", ".join(f"{k} = {_plain(v)}" for k, v in line.items() if k not in NOTED)
+            if line["machine"]["waiting"] == "passive":
+                setting += ", threads that sleep at once"
+            groups[line["workload"], name, setting].append(line)
     parts, last = [], ""
-    for (workload, setting), rows in groups.items():
+    for (workload, name, setting), rows in groups.items():
         if workload != last:
             parts.append(f"## {workload}: {TITLES.get(workload, workload)}\n")
             last = workload
-        parts.append(f"### {setting or workload}\n")
+        run = ", beside the compiled peer" if "compiled" in name else ""
+        parts.append(f"### {setting or workload}{run}\n")
         parts.append(table(rows))
     return "\n".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -68,12 +82,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    files = sorted(folder.glob("*.jsonl"))
-    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    machine = lines[-1]["machine"]
+    files = {
+        file.name: [json.loads(line) for line in file.read_text().splitlines()]
+        for file in sorted(folder.glob("*.jsonl"), key=lambda file: file.stem.lower())
+    }
+    machine = next(iter(files.values()))[-1]["machine"]
     told = f"{machine['cores']} cores, torch {machine['torch']}, {machine['threads']} threads"
     print(HEAD.format(source=folder.as_posix(), machine=told))
-    print(tables(lines), end="")
+    print(tables(files), end="")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The README's and the architecture page's snippets run."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,11 @@ def test_everything_the_architecture_page_adds_trains(
     )
     result = session.train(config, tmp_path)
     assert result["test"]["accuracy"] > 0.9
+
+
+def test_the_benchmark_page_is_made_from_the_rows_it_names() -> None:
+    text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    source = re.findall(r"Made by benchmarks/page.py from (\S+);", text)[0]
+    command = [sys.executable, "benchmarks/page.py", source]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert made == text
