@@ -23,6 +23,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"  # types stand in the signature only
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False  # torch.nn.Module's own text is not ours to format
+# A class listed by another room than its own has two names, and a bare one means either.
+suppress_warnings = ["ref.python"]
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Shape", "Source"]
