@@ -85,6 +85,31 @@ def test_a_replaced_rule_is_refused():
     infer(model, X)
 
 
+def hooked(module):
+    module.register_forward_hook(lambda module, inputs, out: 2 * out)
+
+
+def prepared(module):
+    module.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+
+
+def replaced(module):
+    module.forward = lambda x: 2 * type(module).forward(module, x)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(hooked, "has forward hooks"), (prepared, "has forward hooks"), (replaced, "was replaced")],
+)
+@pytest.mark.parametrize("which", ["0", "0.module", "1", "2", "3.module"])
+def test_a_layer_that_does_more_than_its_class_is_refused(which, change, reason):
+    model = network(BatchNorm(8), LIF(), OverTime(nn.Identity()))
+    infer(model, X)
+    change(model.get_submodule(which))
+    with pytest.raises(Unsupported, match=f"^{which[0]}: .*{reason}"):
+        infer(model, X)
+
+
 def test_a_sample_without_time_or_content_is_refused():
     with pytest.raises(ValueError, match="time"):
         infer(network(LIF()), torch.rand(3))

@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 
 from spikeloom.functional import NO_DECAY, alif, cuba_lif, li, lif
-from spikeloom.kernels import explain, use
-from spikeloom.kernels.cpu import library, neurons
+from spikeloom.kernels import current, door, explain, use
+from spikeloom.kernels.cpu import library, neurons, ops
 
 pytestmark = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
 PAIRS = {"lif": lif, "alif": alif, "cuba_lif": cuba_lif, "li": li}
@@ -93,7 +94,7 @@ def test_a_forked_process_computes_on_its_own_threads(threads, in_child):
 def test_own_threads_serve_where_torch_has_none(threads):
     code = """
 import torch
-from spikeloom.kernels.cpu import library, neurons
+from spikeloom.kernels.cpu import library, neurons, ops
 library.opened().spikeloom_use_openmp(None)
 torch.set_num_threads(3)
 x_seq = torch.randn(8, 16, 8192)
@@ -165,3 +166,58 @@ def test_a_rounded_trace_never_turns_a_spike(strict):
 def test_explain_tells_the_instruction_set():
     library.variant("baseline")
     assert explain("lif", torch.randn(2, 3)).startswith("lif: cpu (baseline")
+
+
+def test_operators_and_batched_gradients_refuse_what_they_cannot_do():
+    x_seq = torch.rand(3, 2, 4, requires_grad=True)
+    numbers, options = ops.Numbers(keep=0.5, threshold=0.5), ops.Options(reset=0)
+    out = torch.ops.spikeloom.lif(x_seq, None, None, *(None,) * 4, numbers, options)[0]
+    (grad,) = torch.autograd.grad(out.sum(), x_seq, create_graph=True)
+    if grad.requires_grad:
+        with pytest.raises(RuntimeError, match="second derivative"):
+            grad.sum().backward()
+    out, _ = neurons.lif(x_seq)
+    with pytest.raises(RuntimeError, match="many gradients at once"):
+        torch.autograd.grad(out, x_seq, torch.ones(5, *out.shape), is_grads_batched=True)
+
+
+def test_new_tensors_are_on_the_cpu_whatever_the_default_device():
+    x_seq, weight = torch.rand(3, 2, 8), torch.rand(4, 8)
+    image = torch.rand(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    want = neurons.lif(x_seq)[0]
+    with torch.device("meta"):
+        assert torch.equal(neurons.lif(x_seq)[0], want)
+        assert door("linear")(x_seq, weight).device.type == "cpu"
+        assert door("max_pool2d")(image, (2, 2), stride=(2, 2)).device.type == "cpu"
+
+
+@pytest.mark.parametrize("density", [0.05, 0.5])
+def test_a_bias_of_any_stride_is_read_as_it_is(density):
+    x = (torch.rand(64, 512) < density).float()
+    weight = torch.rand(512, 512)
+    for bias in (torch.rand(1024)[::2], torch.tensor([3.0]).expand(512)):
+        want = torch.nn.functional.linear(x, weight, bias)
+        torch.testing.assert_close(door("linear")(x, weight, bias), want, rtol=1e-4, atol=1e-3)
+
+
+def test_autocast_to_half_precision_takes_the_plain_convolution():
+    x, weight = torch.rand(8, 8, 32, 32), torch.rand(4, 8, 3, 3, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert door("conv2d")(x, weight).dtype == torch.float16
+
+
+def test_settings_of_two_threads_leave_nothing_behind():
+    entered, left = threading.Event(), threading.Event()
+
+    def other():
+        with use(memory="low"):
+            entered.set()
+            left.wait(10)
+
+    before, thread = current(), threading.Thread(target=other)
+    with use("truth"):
+        thread.start()
+        entered.wait(10)
+    left.set()
+    thread.join()
+    assert current() == before

@@ -144,6 +144,8 @@ NEURONS = {
         "alif",
         {"adaptation_decay": factor(0.5), "beta": per((21, 1, 1), 0.5, 0.25), "decay": euler(2.0)},
     ),
+    "per pixel": Neurons("lif", {"v_threshold": per((1, 6, 5), 0.5, 1.0, 2.0, 0.25)}),
+    "per column": Neurons("lif", {"v_threshold": per((5,), 0.5, 1.0, 2.0, 0.25)}),
     "li": Neurons("li", {"decay": euler(2.0)}),
 }
 
@@ -160,6 +162,12 @@ def test_every_neuron(name, constant, variant):
         weight = dyadic(9, 21, 6, 5)
         nodes += (Sum("readout", (9, 1, 1), (Term(1, weight, Window((6, 5))),), dyadic(9)),)
     check(Program((3, 6, 5), nodes, flat=False), 4, 5, constant)
+
+
+@needs_library
+def test_values_per_pixel_are_not_taken_for_values_per_channel():
+    values = {"decay": euler(2.0), "v_threshold": per((1, 6, 5), 0.5, 1.0, 2.0, 0.25)}
+    check(Program((3, 6, 5), (first(30, (3, 6, 5), Neurons("lif", values)),), flat=False), 4, 2)
 
 
 @needs_library
@@ -290,6 +298,19 @@ def test_a_runner_serves_changing_sizes_and_keeps_few():
     for T, N in [(1, 1), (4, 2), (2, 3), (1, 1), (3, 1), (5, 2), (4, 2)]:
         x_seq = inputs(T, N, (3, 8, 8))
         assert torch.equal(runner(x_seq), Runner(program)(x_seq))
+    assert len(runner._frames) == KEPT
+
+
+@needs_library
+def test_the_sizes_kept_are_those_used_last():
+    runner = Runner(float_program())
+    often = inputs(1, 1, (3, 8, 8))
+    runner(often)
+    frame = runner._frames[1, 1, False][0]
+    for N in range(2, 2 + 2 * KEPT):
+        runner(inputs(1, N, (3, 8, 8)))
+        runner(often)
+    assert runner._frames[1, 1, False] == [frame]
     assert len(runner._frames) == KEPT
 
 

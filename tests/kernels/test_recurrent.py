@@ -175,7 +175,7 @@ def test_few_and_many_spikes_take_different_ways_to_the_same_result(rate, thread
 
 
 def test_the_number_of_threads_changes_no_spike_and_no_gradient_of_weights(threads):
-    x_seq, grad = torch.randn(9, 50, 70), torch.randn(9, 50, 70)
+    x_seq, grad = torch.randn(40, 100, 70), torch.randn(40, 100, 70)  # enough for threads
     weight = torch.randn(70, 70) / 8
     found = []
     for count in (1, 2, 3):

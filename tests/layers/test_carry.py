@@ -104,3 +104,23 @@ def test_a_layer_that_is_called_twice_is_refused() -> None:
     layer = LIF()
     with pytest.raises(ValueError, match="twice"):
         carry(nn.Sequential(layer, layer), torch.rand(2, 1, 3))
+
+
+class Centred(nn.Module):
+    """Takes its mean over time away: not a matter of one step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(OverTime(nn.Linear(5, 4)), LIF())
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        y_seq: Tensor = self.layer(x_seq)
+        return y_seq - y_seq.mean(0, keepdim=True)
+
+
+def test_a_module_with_a_forward_of_its_own_runs_whole() -> None:
+    net, x_seq = Centred(), torch.randn(64, 2, 5)
+    assert "Centred" in str(whole_only(net))
+    want = net(x_seq)
+    with use(memory="low"):
+        assert torch.equal(unrolled(net, x_seq), want)

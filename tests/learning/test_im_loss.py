@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from spikeloom.functional import Sigmoid, factor, lif
 from spikeloom.kernels import use
-from spikeloom.layers import ALIF, LIF, BatchNorm, CubaLIF, OverTime, carry, set_surrogate
-from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress
+from spikeloom.layers import ALIF, LIF, BatchNorm, CubaLIF, OverTime, carry, set_surrogate, unrolled
+from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress, Unsupported
 from spikeloom.learning.im_loss import Seen, channel_deviation, layer_deviation, potentials
 from tests.small import small
 
@@ -177,9 +177,26 @@ def test_neurons_inside_residual_blocks_do_not_count() -> None:
         net(torch.rand(2, 2, 3, 32, 32))
     inside = [one for one in recorded() if ".body." in one.name]
     assert len(inside) == 8, "one in each of eight blocks"
-    with IMLoss(combine="mean", skip=("*",)).term(net) as term:
-        net(torch.rand(2, 2, 3, 32, 32))
-        assert term() is None
+    for skip, says in ((["*"], "every layer"), (["nothing.*"], "matches none")):
+        with IMLoss(skip=skip).term(net) as term:
+            net(torch.rand(2, 2, 3, 32, 32))
+            with pytest.raises(Unsupported, match=says):
+                term()
+
+
+@pytest.mark.parametrize("statistic", ["layer", "channel", "rate"])
+def test_low_memory_changes_nothing(statistic: Any) -> None:
+    net = nn.Sequential(OverTime(nn.Linear(5, 8)), LIF(), OverTime(nn.Linear(8, 3)), LIF())
+    x_seq = 3 * torch.rand(40, 4, 5)
+    found = []
+    for memory in ("auto", "low"):
+        net.zero_grad()
+        with use(memory=memory), IMLoss(statistic=statistic).term(net) as term:
+            unrolled(net, x_seq)
+            value = term()
+            value.backward()
+        found.append((value.detach(), net[0].module.weight.grad))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("statistic", ["layer", "channel"])

@@ -161,5 +161,8 @@ def test_what_cannot_work_is_refused() -> None:
         ShortcutBP(stages=[9]).prepare(network("spiking_vgg9"))
     with pytest.raises(ValueError, match="weight"):
         ShortcutBP(weight=-1)
+    for stages in ([], [0, 0]):
+        with pytest.raises(ValueError, match="at least one, each once"):
+            ShortcutBP(stages=stages)
     with pytest.raises(ValueError, match="combine"):
         ShortcutBP(combine="both")  # type: ignore[arg-type]

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import registry
+from spikeloom.functional import Arctan, Sigmoid
 from spikeloom.layers import LIF
 from spikeloom.learning import Batch, Callback, Loss, Metrics, Progress
 from spikeloom.learning.bptt import BPTT
 from spikeloom.run import checkpoint, session
 from spikeloom.run.config import ConfigError
 from spikeloom.run.record import LAST
+from spikeloom.run.session import Silent
+from spikeloom.run.task import Task
 from tests.run.recipe import tiny
 from tests.run.test_resume import StopAfter, StopError, same_end
 
@@ -138,3 +141,72 @@ WRONG = [(["rued"], "rude"), (["rude", "rude"], "twice"), ([{"name": "rude", "w"
 def test_wrong_callbacks_are_refused(tmp_path: Path, given: list[Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         session.train(tiny(phase__0__callback=given), tmp_path / "run")
+
+
+ESG = {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 2, "callback": ["esg"]}
+PLAIN = {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 1}
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_a_slope_ends_with_its_phase(tmp_path: Path, ema: float | None) -> None:
+    first = ESG if ema is None else {**ESG, "ema": ema}
+    seen: list[Any] = []
+
+    class Look(Silent):
+        def __init__(self, task: Task) -> None:
+            self.model = task.model
+
+        def epoch(self, line: dict[str, Any]) -> None:
+            seen.append({m.surrogate for m in self.model.modules() if isinstance(m, LIF)})
+
+    session.train(tiny(phase=[first, PLAIN]), tmp_path, watch=Look)
+    assert seen[-1] == {Arctan()}
+    if ema is None:
+        assert seen[0] == {Sigmoid(alpha=2.0)}
+
+
+def test_a_run_resumes_exactly_after_a_phase_with_a_slope(tmp_path: Path) -> None:
+    config = tiny(phase=[ESG, {**PLAIN, "epochs": 2}], run__checkpoint_minutes=1e-9)
+    session.train(config, tmp_path / "whole")
+    with pytest.raises(StopError):
+        session.train(config, tmp_path / "broken", watch=lambda task: StopAfter(18))
+    session.train(config, tmp_path / "broken", resume=True)
+    same_end(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"phase__0__callback": ["esg", "dspike"]}, "sets the slope"),
+        ({"phase__0__callback": ["esg"], "model__neuron": "relu"}, "no neurons"),
+        ({"phase__0__callback": [{"name": "esg", "samples": -5}]}, "samples"),
+        ({"phase__0__callback": [{"name": "im_loss", "skip": ["nope"]}]}, "matches none"),
+        ({"phase__0__learner": "broken"}, "phase 0 .broken.*no_such"),
+        ({"phase__0__learner": "idle"}, "neither gradients nor increments"),
+        ({"phase__0__learner": {"name": "eicil", "cycle": "E"}, "run__twin": True}, ""),
+    ],
+)
+def test_what_cannot_train_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
+) -> None:
+    for name, made in {"broken": Broken, "idle": Idle}.items():
+        entry = registry.Entry("learner", name, made, "a test")
+        monkeypatch.setitem(registry._entries["learner"], name, entry)
+    if not says:
+        session.train(tiny(**changes), tmp_path / "run")
+        return
+    with pytest.raises(ConfigError, match=says):
+        session.train(tiny(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class Broken(BPTT):
+    def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
+        raise KeyError("no_such")
+
+
+class Idle(BPTT):
+    def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
+        with torch.no_grad():
+            logits_seq = model(batch.x_seq)
+            return Metrics(loss(logits_seq, batch.y), logits_seq)

@@ -23,6 +23,15 @@ CONFIG = tiny(
     phase__0__epochs=1,
     phase__0__optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9},
 )
+# A learner that adds modules, which must start alike in both.
+BRANCHES = tiny(
+    data__train=67,
+    model__name="spiking_resnet20",
+    model__width=0.25,
+    phase__0__epochs=1,
+    phase__0__learner="shortcut_bp",
+    phase__0__optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9},
+)
 # Back-propagation first, then increments alone; Adam would move on gradients of zero.
 CYCLE = tiny(
     data__train=67,
@@ -80,9 +89,10 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    one = train_noting_gradients(tmp_path / "one")
-    mp.spawn(train_as, (2, free_port(), str(tmp_path / "two")), nprocs=2)
+@pytest.mark.parametrize("config", [CONFIG, BRANCHES], ids=["bptt", "shortcut_bp"])
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path, config: Config) -> None:
+    one = train_noting_gradients(tmp_path / "one", config)
+    mp.spawn(train_as, (2, free_port(), str(tmp_path / "two"), config), nprocs=2)
     for rank in range(2):
         two = torch.load(tmp_path / f"two-gradients{rank}.pt")
         assert len(two) == len(one) == 3

@@ -130,7 +130,7 @@ TYPES = {
     "model.neuron.detach_reset=maybe": "detach_reset = 'maybe': Input should be a valid boolean",
     "model.neuron=3": "model.neuron = 3: Input should be a valid dictionary",
     "model.neuron.learn=decay": "learn = 'decay'",
-    "data.augment=flip": "data.augment = 'flip': Input should be a valid tuple",
+    "data.augment=flip": "data.augment = 'flip': expected a list",
     "run.precision=fp8": "run.precision = 'fp8': Input should be 'fp32', 'bf16' or 'fp16'",
     "run.select=first": "run.select = 'first': Input should be 'last' or 'best'",
     "data.val_from=middle": "data.val_from = 'middle': Input should be 'last' or 'random'",

@@ -7,15 +7,22 @@ addition or a neuron may yet be applied.
 from collections import Counter
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.layers import Flat, affine, kernel, neurons_of, pooling, stateless
+from spikeloom.deploy.layers import (
+    Flat,
+    affine,
+    check_axes,
+    kernel,
+    neurons_of,
+    pooling,
+    stateless,
+    zeros,
+)
 from spikeloom.deploy.record import Step
 from spikeloom.functional.program import (
     AnySpike,
     Count,
-    Neurons,
     Node,
     Other,
     Program,
@@ -47,23 +54,28 @@ class Folder:
         self.in_shape = in_shape
         self.nodes: list[Node] = []
         self.values: dict[int, Value] = {0: 0}
+        self.samples = {0: in_shape} | {step.out: step.shape for step in steps}  # in the model
         self.uses = Counter(number for step in steps for number in step.inputs)
         self.uses[out] += 1
         for step in steps:
             self.values[step.out] = self._apply(step)
-        self._close(out)
-        shape = next((step.shape for step in steps if step.out == out), ())
-        self.flat = len(shape) == 1
+        self.nodes = self.nodes[: self._close(out)]  # what nothing that comes out depends on
+        self.out_shape = self.samples[out]
 
     def program(self) -> Program:
         """The nodes as a program.
 
         Raises:
-            Unsupported: the network computes nothing.
+            Unsupported: the network computes nothing, or neither vectors nor images.
         """
         if not self.nodes:
             raise Unsupported("the network has no layer that computes anything")
-        return Program(self.in_shape, tuple(self.nodes), self.flat)
+        if len(self.out_shape) not in (1, 3):
+            raise Unsupported(
+                f"the network returns samples of shape {self.out_shape}, a packed one vectors [K] "
+                "or images [C, H, W]; end it with a flattening"
+            )
+        return Program(self.in_shape, tuple(self.nodes), len(self.out_shape) == 1)
 
     def _so_far(self) -> Program:
         return Program(self.in_shape, tuple(self.nodes))
@@ -77,13 +89,14 @@ class Folder:
             return self.values[number]
         if isinstance(layer, Flat):
             return self._close(number)
+        check_axes(step.name, layer, self.samples[number])
         if isinstance(layer, nn.Conv2d | nn.Linear):
             return self._multiply(step, layer, self._close(number))
         if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
             return self._pool(step, layer, self._close(number))
         if scaled := affine(step.name, layer):
             return self._scale(step, scaled, number)
-        return self._fire(step, neurons_of(step.name, layer), number)
+        return self._fire(step, layer, number)
 
     def _shape(self, index: int) -> Shape:
         return self.nodes[index - 1].shape if index else image_shape(self.in_shape)
@@ -107,7 +120,7 @@ class Folder:
             return value
         source = self._close(number)
         shape = self._shape(source)
-        return Open(name, shape, (Term(source),), torch.zeros(shape[0]))
+        return Open(name, shape, (Term(source),), zeros(shape[0]))
 
     def _multiply(self, step: Step, layer: nn.Conv2d | nn.Linear, source: int) -> Open:
         term, bias, shape = kernel(step.name, layer, source, self._shape(source))
@@ -124,16 +137,25 @@ class Folder:
 
     def _add(self, step: Step) -> Value:
         left, right = (self.values[number] for number in step.inputs)
+        self._check_same(step, left, right)
         if isinstance(left, int) and isinstance(right, int):
             so_far = self._so_far()
             same = so_far.scales[left] == so_far.scales[right]
             if same and None not in (so_far.levels[left], so_far.levels[right]):
                 return self._append(Count(step.name, self._shape(left), (left, right)))
         parts = [self._open(step.name, number) for number in step.inputs]
-        if parts[0].shape != parts[1].shape:
-            raise Unsupported(f"{step.name}: adds {parts[0].shape} and {parts[1].shape}")
         terms = (*parts[0].terms, *parts[1].terms)
         return Open(step.name, parts[0].shape, terms, parts[0].bias + parts[1].bias)
+
+    def _check_same(self, step: Step, *values: Value) -> None:
+        """Both sides of an addition have one shape, in the model and in the program."""
+        samples = [self.samples[number] for number in step.inputs]
+        shapes = [self._shape(v) if isinstance(v, int) else v.shape for v in values]
+        for one, other in (samples, shapes):
+            if one != other:
+                raise Unsupported(
+                    f"{step.name}: adds {one} and {other}; in a packed network both have one shape"
+                )
 
     def _pool(
         self, step: Step, layer: nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d, source: int
@@ -148,11 +170,9 @@ class Folder:
         scale = 1.0 / (window.kernel[0] * window.kernel[1])
         return self._append(Count(step.name, shape, (source,), window, scale))
 
-    def _fire(self, step: Step, neurons: Neurons, number: int) -> int:
+    def _fire(self, step: Step, layer: nn.Module, number: int) -> int:
         value = self._open(step.name, number)
-        for name, given in neurons.arguments.items():
-            if isinstance(given, Tensor) and given.dim() not in (0, 3):
-                raise Unsupported(f"{step.name}: {name} has the shape {tuple(given.shape)}")
+        neurons = neurons_of(step.name, layer, self.samples[number], value.shape)
         return self._append(Sum(value.name, value.shape, value.terms, value.bias, neurons))
 
 

@@ -48,9 +48,26 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
     raise Unsupported(f"{name}: no packed form of {type(inner).__name__}")
 
 
+def zeros(count: int) -> Tensor:
+    """A bias of nothing, whatever torch's default dtype and device are."""
+    return torch.zeros(count, dtype=torch.float32, device="cpu")
+
+
 def _ours(layer: nn.Module) -> bool:
     """Whether a layer computes what its torch class does: it is that, or one of this package."""
     return type(layer).__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
+
+
+def check_axes(name: str, layer: nn.Module, sample: tuple[int, ...]) -> None:
+    """Raise Unsupported unless a linear layer gets vectors, and what looks at images images."""
+    if isinstance(layer, nn.Linear) and len(sample) != 1:
+        raise Unsupported(
+            f"{name}: maps {layer.in_features} values along the last axis of {sample}; flatten "
+            "first"
+        )
+    images = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    if isinstance(layer, images) and len(sample) != 3:
+        raise Unsupported(f"{name}: takes images [C, H, W], not samples of shape {sample}")
 
 
 def kernel(
@@ -59,14 +76,12 @@ def kernel(
     """The term of a convolution or linear layer, its bias and the shape that comes out.
 
     Raises:
-        Unsupported: a padding that is not zeros, or an input that does not fit.
+        Unsupported: a padding that is not zeros.
     """
     weight = layer.weight.detach().clone().float()
-    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().clone().float()
-    C, H, W = shape
+    bias = zeros(len(weight)) if layer.bias is None else layer.bias.detach().clone().float()
+    _, H, W = shape
     if isinstance(layer, nn.Linear):
-        if weight.shape[1] != C * H * W:
-            raise Unsupported(f"{name}: maps {weight.shape[1]} values, not {shape}; flatten first")
         term = Term(source, weight.unflatten(1, shape), Window((H, W)))
         return term, bias, (len(weight), 1, 1)
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
@@ -111,32 +126,48 @@ def affine(name: str, layer: Any) -> tuple[Tensor, Tensor] | None:
     return scale, bias - layer.running_mean.double() * scale
 
 
-def neurons_of(name: str, layer: Any) -> Neurons:
+def neurons_of(name: str, layer: Any, sample: tuple[int, ...], shape: Shape) -> Neurons:
     """The neuron's function with the values it has now.
 
+    Args:
+        name: of the layer.
+        layer: the neurons.
+        sample: [*] of what they get in the model.
+        shape: (C, H, W) of the same in the program.
     Raises:
-        Unsupported: it has a forward of its own, or a function that programs do not have.
+        Unsupported: it has a forward of its own, a function that programs do not have, or values
+            with more axes than a sample.
     """
     if isinstance(layer, LI):
-        return Neurons("li", {"decay": _fixed(layer.decay.now())})
+        return Neurons("li", {"decay": _fixed(name, layer.decay.now(), sample, shape)})
     kind = operator_of(layer.function)
     if kind not in NEURONS:
         raise Unsupported(f"{name}: no packed form of {type(layer).__name__} neurons")
     if type(layer).forward is not Neuron.forward:
         raise Unsupported(f"{name}: {type(layer).__name__} has a forward of its own")
     unused = ("surrogate", "detach_reset")
-    given = {key: _fixed(v) for key, v in layer.arguments().items() if key not in unused}
+    given = {
+        key: _fixed(name, value, sample, shape)
+        for key, value in layer.arguments().items()
+        if key not in unused
+    }
     return Neurons(kind, given)
 
 
-def _fixed(value: Any) -> Any:
-    """The value as it is now: per channel [C, 1, 1] or per neuron [C, H, W]."""
+def _fixed(name: str, value: Any, sample: tuple[int, ...], shape: Shape) -> Any:
+    """The value as it is now: one, or as it is repeated over [C, H, W]."""
     if isinstance(value, Decay):
-        return Decay(_fixed(value.keep), value.decay_input)
+        return Decay(_fixed(name, value.keep, sample, shape), value.decay_input)
     if not isinstance(value, Tensor):
         return value
+    if value.dim() > len(sample):
+        raise Unsupported(f"{name}: a value of shape {tuple(value.shape)} for samples {sample}")
     value = value.detach().clone().float()
-    return value.view(-1, 1, 1) if value.dim() == 1 else value
+    if value.numel() == 1:
+        return value.reshape(())
+    if sample == shape:  # one per channel stays small
+        return value.reshape((1,) * (len(shape) - value.dim()) + value.shape)
+    return value.expand(sample).reshape(shape)
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

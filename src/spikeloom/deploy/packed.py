@@ -46,7 +46,8 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
     The model is run once on the sample, in evaluation mode, to see what it consists of and how many
     of its spikes are set. A layer sums the weights of set bits where these are few, and multiplies
     all values where they are many. The result equals the model's but for rounding: a spike can
-    differ only where the potential lies within rounding of the threshold.
+    differ only where the potential lies within rounding of the threshold. A packed network computes
+    in float32 and answers in it, whatever dtype the model and its input have.
 
     Args:
         model: layers of ``spikeloom.layers`` and additions between them; it is not changed, and
@@ -56,7 +57,7 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
     Shape:
         sample [T, N, *]; any T and N later
     Returns:
-        A module: x_seq [T, N, *] -> logits_seq [T, N, K].
+        A module: x_seq [T, N, *] -> logits_seq [T, N, K] in float32.
     Raises:
         Unsupported: a layer cannot be packed, says which and why; the sample is not on the CPU.
         ValueError: no time axis, or an empty sample.

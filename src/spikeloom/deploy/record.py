@@ -85,6 +85,7 @@ class Recorder(TorchFunctionMode):
                     raise Unsupported(
                         f"{name}: its rule was replaced; pack the network outside of ruled(...)"
                     )
+                _check_unaltered(name, layer)
                 before = layer.register_forward_pre_hook(self._enter)
                 after = layer.register_forward_hook(self._leave(name))
                 hooks.callback(before.remove)
@@ -134,6 +135,22 @@ class Recorder(TorchFunctionMode):
             )
         self._note(f"{self._last} + shortcut", None, args, out)
         return out
+
+
+def _check_unaltered(name: str, layer: nn.Module) -> None:
+    """Raise Unsupported if a layer does something that its class does not say."""
+    for module in layer.modules():
+        kind = type(module).__name__
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise Unsupported(
+                f"{name}: {kind} has forward hooks, which a packed network would not run; "
+                "remove them before packing"
+            )
+        if "forward" in vars(module):
+            raise Unsupported(
+                f"{name}: the forward of this {kind} was replaced; "
+                "a packed network would do what the class does"
+            )
 
 
 def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

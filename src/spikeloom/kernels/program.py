@@ -6,6 +6,7 @@ there is no compiled library; asked for by name they raise if they cannot.
 
 import ctypes
 from collections import OrderedDict
+from threading import Lock
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class Runner:
         self.program = program
         self._packed: dict[int, PackedSum] | None = None
         self._frames: OrderedDict[Key, list[Frame]] = OrderedDict()
+        self._lock = Lock()
 
     def __call__(self, x_seq: Tensor) -> Tensor:
         """The output sequence.
@@ -53,9 +55,9 @@ class Runner:
                 return run_program(self.program, x_seq)
         T, N = x_seq.shape[:2]
         key = (T, N, T > 1 and x_seq.stride(0) == 0)
-        free = self._free(key)
+        free, frame = self._free(key)
         with torch.no_grad():
-            frame = free.pop() if free else self._frame(key)
+            frame = frame or self._frame(key)
             out = frame.run(x_seq).clone(memory_format=torch.contiguous_format)
         free.append(frame)
         return out.flatten(2) if self.program.flat else out
@@ -64,13 +66,14 @@ class Runner:
         with torch.inference_mode(False):  # it serves later calls of either mode
             return Frame(self.program, self._pack(), *key)
 
-    def _free(self, key: Key) -> list[Frame]:
-        free = self._frames.get(key)
-        if free is None:
+    def _free(self, key: Key) -> tuple[list[Frame], Frame | None]:
+        """Where the frames of a size wait, and one of them if there is any."""
+        with self._lock:
             free = self._frames.setdefault(key, [])
+            self._frames.move_to_end(key)
             while len(self._frames) > KEPT:
                 self._frames.popitem(last=False)
-        return free
+            return free, free.pop() if free else None
 
     def _pack(self) -> dict[int, PackedSum]:
         if self._packed is None:

@@ -16,19 +16,21 @@ class Setting:
     memory: Memory = "auto"
 
 
-_now = Setting()
+_given = [Setting()]  # of the blocks that are open, the last one entered on top
 
 
 def current() -> Setting:
     """The setting in force."""
-    return _now
+    return _given[-1]
 
 
 @contextmanager
 def use(name: str | None = None, *, memory: Memory | None = None) -> Iterator[None]:
     """Force an implementation, or say what forward calls keep for the backward.
 
-    Holds for the whole process. What is left out stays as it is outside the block.
+    Holds for the whole process, other threads included. What is left out stays as it is outside
+    the block. Forward and a later backward that runs the forward again (checkpointing) must see
+    the same setting.
 
     Args:
         name: ``truth``, ``cpu``, or another that an operator has. A call that it cannot serve
@@ -42,12 +44,13 @@ def use(name: str | None = None, *, memory: Memory | None = None) -> Iterator[No
     Raises:
         ValueError: unknown memory.
     """
-    global _now
     if memory is not None and memory not in get_args(Memory):
         raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
-    before = _now
-    _now = replace(before, name=name or before.name, memory=memory or before.memory)
+    before = current()
+    mine = replace(before, name=name or before.name, memory=memory or before.memory)
+    _given.append(mine)
     try:
         yield
     finally:
-        _now = before
+        # Threads may leave their blocks in another order than they entered them.
+        _given.pop(next(i for i in reversed(range(len(_given))) if _given[i] is mine))

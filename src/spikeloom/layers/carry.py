@@ -10,11 +10,11 @@ from torch.utils.checkpoint import checkpoint
 
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels import current, use
-from spikeloom.layers.base import State, Temporal, ruled
+from spikeloom.layers.base import State, Temporal, dynamics, ruled
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.norms import BatchNorm, NoNorm
-from spikeloom.layers.over_time import STEPWISE
+from spikeloom.layers.over_time import STEPWISE, OverTime
 
 LONG = 32  # steps from which a sequence is cut at all
 
@@ -54,8 +54,14 @@ def carry(
 
 
 def whole_only(model: nn.Module) -> str | None:
-    """Why a network needs its sequences whole; None if pieces give the same result."""
-    for name, module in _leaves("", model):
+    """Why a network needs its sequences whole; None if pieces give the same result.
+
+    A module of your own that calls layers in its ``forward`` counts as one that mixes steps, unless
+    its class says ``step_by_step = True``: that time passes only inside the layers.
+    """
+    for name, module in _units("", model):
+        if isinstance(module, Temporal) and module.rule is not dynamics:
+            return f"{name} ({type(module).__name__}) follows a rule that may look at all steps"
         steady = not module.training
         if isinstance(module, BatchNorm) and steady:
             continue
@@ -66,13 +72,15 @@ def whole_only(model: nn.Module) -> str | None:
     return None
 
 
-def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Modules without children, and those with dynamics, whose parts are values."""
-    if isinstance(module, Temporal) or not any(module.children()):
-        yield name, module
+def _units(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Layers, and modules of which it is not known that they only pass sequences on."""
+    passes_on = isinstance(module, (nn.Sequential, OverTime))
+    passes_on = passes_on or getattr(type(module), "step_by_step", False)
+    if isinstance(module, Temporal) or not (passes_on and any(module.children())):
+        yield name or "the network", module
         return
     for inner, child in module.named_children():
-        yield from _leaves(f"{name}.{inner}".lstrip("."), child)
+        yield from _units(f"{name}.{inner}".lstrip("."), child)
 
 
 def unrolled(model: nn.Module, x_seq: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The head of LTMD: lateral interaction, graded neurons, moderate dropout and two passes."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,8 @@ class Lateral(nn.Module):
         Wang, Cheng and Lim, NeurIPS 2022 (LTMD), as in their code.
     """
 
+    step_by_step: ClassVar[bool] = True
+
     def __init__(self, kernel: int = 5) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
@@ -109,6 +111,8 @@ class LTMDHead(Head):
     Source:
         Wang, Cheng and Lim, NeurIPS 2022 (LTMD), as in their code.
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(
         self,

@@ -101,6 +101,9 @@ class Callback:
     def apply(self, model: nn.Module) -> None:
         """Bring the model in line with the state."""
 
+    def undo(self, model: nn.Module) -> None:
+        """Take back, at the end of the phase, what :meth:`apply` changed."""
+
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
     ) -> dict[str, float]:

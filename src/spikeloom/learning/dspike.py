@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikeloom.functional import Surrogate
 from spikeloom.functional.dspike import PAPER, Dspike
 from spikeloom.layers import (
     BatchNorm,
@@ -16,14 +17,14 @@ from spikeloom.layers import (
     ModerateDropout,
     OverTime,
     StepBatchNorm,
-    set_surrogate,
 )
-from spikeloom.learning.base import Batch, Callback, Loss, Progress, Unsupported
+from spikeloom.learning.base import Batch, Loss, Progress, Unsupported
+from spikeloom.learning.slope import Slope
 from spikeloom.registry import register
 
 
 @register("callback", "dspike", paper=PAPER, status="exact")
-class DspikeSearch(Callback):
+class DspikeSearch(Slope):
     """Dspike on every neuron, its temperature b moved before each epoch to fit the true loss.
 
     G[i] = (L(w + ε e_i) - L(w - ε e_i)) / (2 ε) for the weights w of the first layer, with hard
@@ -82,8 +83,8 @@ class DspikeSearch(Callback):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.surrogate = replace(self.surrogate, b=state["b"])
 
-    def apply(self, model: nn.Module) -> None:
-        set_surrogate(model, self.surrogate)
+    def surrogate_now(self) -> Surrogate:
+        return self.surrogate
 
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress

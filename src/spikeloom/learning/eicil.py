@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.functional.plasticity import Factor, Reduction, stdp_conv2d, stdp_linear
-from spikeloom.learning.base import Batch, Loss, Metrics, Progress
+from spikeloom.learning.base import Batch, Loss, Metrics, Progress, of_batch
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.plastic import Plastic, chosen_of, frozen, recorded
 from spikeloom.papers import Paper
@@ -144,7 +144,7 @@ class EICIL:
         """A forward pass without a graph; the loss is only reported."""
         with torch.no_grad(), frozen(model) if self.frozen_norms else nullcontext():
             logits_seq = model(batch.x_seq)
-            return Metrics(loss(logits_seq, batch.y), logits_seq)
+            return Metrics(loss(logits_seq, batch.y), of_batch(logits_seq, batch.y))
 
     def _increment(self, each: Plastic) -> Tensor:
         layer, how = each.layer, dict(self.rule)

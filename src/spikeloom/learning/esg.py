@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from spikeloom.functional import Sigmoid
-from spikeloom.layers import set_surrogate
-from spikeloom.learning.base import Batch, Callback, Loss, Progress
+from spikeloom.functional import Sigmoid, Surrogate
+from spikeloom.learning.base import Batch, Loss, Progress
 from spikeloom.learning.im_loss import PAPER, potentials
+from spikeloom.learning.slope import Slope
 from spikeloom.registry import register
 
 
 @register("callback", "esg", paper=PAPER, status="exact")
-class EvolutionarySurrogate(Callback):
+class EvolutionarySurrogate(Slope):
     """Surrogate 1/2 tanh(K u) + 1/2 on every neuron, K growing from ``lowest`` to ``highest``.
 
     K_i = ((10^(i/N) - 1) K_max + (10 - 10^(i/N)) K_min) / 9 in epoch i = 0 ... N - 1 of N, so that
@@ -28,7 +28,7 @@ class EvolutionarySurrogate(Callback):
         highest: K_max.
         samples: of the training set that the share is measured on; 0 for none.
     Raises:
-        ValueError: not 0 < lowest <= highest.
+        ValueError: not 0 < lowest <= highest, or samples < 0.
     Source:
         Guo et al. (IM-Loss), NeurIPS 2022. The form between the ends is inferred from a garbled
         transcription; for K from 1 to 10 it is 10^(i/N) in any reading. The authors' released code
@@ -38,6 +38,8 @@ class EvolutionarySurrogate(Callback):
     def __init__(self, *, lowest: float = 1.0, highest: float = 10.0, samples: int = 32) -> None:
         if not 0 < lowest <= highest:
             raise ValueError(f"esg needs 0 < lowest <= highest, got {lowest} and {highest}")
+        if samples < 0:
+            raise ValueError(f"esg needs samples >= 0, got {samples}")
         self.lowest, self.highest, self.samples = lowest, highest, samples
         self.sharpness = lowest
 
@@ -52,8 +54,8 @@ class EvolutionarySurrogate(Callback):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.sharpness = state["sharpness"]
 
-    def apply(self, model: nn.Module) -> None:
-        set_surrogate(model, Sigmoid(alpha=2 * self.sharpness))
+    def surrogate_now(self) -> Surrogate:
+        return Sigmoid(alpha=2 * self.sharpness)
 
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeloom.layers import Neuron
 from spikeloom.layers.base import State, Temporal, ruled
-from spikeloom.learning.base import Callback
+from spikeloom.learning.base import Callback, Unsupported
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -33,6 +33,9 @@ PAPER = Paper(
 )
 
 Statistic = Literal["layer", "channel", "rate"]
+
+
+INNER = ("*.body.*",)  # neurons of a residual block before its addition
 
 
 class Seen(NamedTuple):
@@ -76,7 +79,7 @@ class IMLoss(Callback):
         weight: float = 2.0,
         statistic: Statistic = "layer",
         combine: Literal["sum", "mean"] = "sum",
-        skip: Sequence[str] = ("*.body.*",),
+        skip: Sequence[str] = INNER,
     ) -> None:
         if not weight >= 0:
             raise ValueError(f"weight must be >= 0, got {weight}")
@@ -92,9 +95,11 @@ class IMLoss(Callback):
         with potentials(model) as seen:
 
             def value() -> Tensor | None:
+                layers = seen()
+                self._check(layers)
                 found = [
                     STATISTICS[self.statistic](layer)
-                    for layer in seen()
+                    for layer in layers
                     if not any(fnmatch.fnmatch(layer.name, pattern) for pattern in self.skip)
                 ]
                 if not found:
@@ -103,6 +108,16 @@ class IMLoss(Callback):
                 return self.weight * (total.sum() if self.combine == "sum" else total.mean())
 
             yield value
+
+    def _check(self, layers: Sequence[Seen]) -> None:
+        names = [layer.name for layer in layers]
+        if not names:  # no neurons, or a loss asked for twice
+            return
+        for pattern in self.skip:
+            if pattern not in INNER and not fnmatch.filter(names, pattern):
+                raise Unsupported(f"im_loss skips {pattern!r}, which matches none of {names}")
+        if all(any(fnmatch.fnmatch(name, p) for p in self.skip) for name in names):
+            raise Unsupported(f"im_loss skips every layer of neurons: {names}")
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class ShortcutBP:
             comparison).
         stages: which stages get a branch; all but the last if None.
     Raises:
-        ValueError: weight < 0, or unknown ``combine``.
+        ValueError: weight < 0, unknown ``combine``, or no stage or one twice.
         Unsupported: the model has no stages, or not those.
     Source:
         Guo et al., NeurIPS 2024 (arXiv 2401.04486), eqs. for o_final and λ(i). Inferred, as the
@@ -95,6 +95,8 @@ class ShortcutBP:
             raise ValueError(f"weight must be >= 0, got {weight}")
         if combine not in ("logits", "losses"):
             raise ValueError(f"combine must be 'logits' or 'losses', got {combine!r}")
+        if stages is not None and (not stages or len(set(stages)) < len(stages)):
+            raise ValueError(f"stages must name at least one, each once, got {list(stages)}")
         self.weight, self.evolve, self.combine, self.stages = weight, evolve, combine, stages
 
     def prepare(self, model: nn.Module) -> nn.Module:
@@ -104,13 +106,13 @@ class ShortcutBP:
                 f"shortcut_bp puts classifiers on stages, and {type(model).__name__} has none; "
                 "give the model `stages` and `stage_channels`"
             )
-        chosen = range(len(channels) - 1) if self.stages is None else self.stages
+        chosen = range(len(channels) - 1) if self.stages is None else sorted(self.stages)
         if not all(0 <= stage < len(channels) for stage in chosen):
             raise Unsupported(
                 f"{type(model).__name__} has stages 0 to {len(channels) - 1}, got {list(chosen)}"
             )
         weight = next(model.parameters())
-        return Branched(model, chosen, channels).to(weight.device)
+        return Branched(model, chosen, channels).to(weight.device, weight.dtype)
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         assert isinstance(model, Branched)

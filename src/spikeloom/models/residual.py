@@ -1,6 +1,7 @@
 """Residual blocks of spiking networks: where the neurons sit, and what the shortcut carries."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -46,6 +47,8 @@ class Block(nn.Module):
     Shape:
         x_seq [T, N, C, H, W] -> [T, N, C', H', W']
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(self, body: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """Spiking densely connected networks; with ``neuron=relu`` the same definition is the ReLU twin."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,8 @@ class DenseLayer(nn.Module):
     Shape:
         x_seq [T, N, C, H, W] -> [T, N, C + growth, H, W]
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(
         self, c: int, growth: int, bottleneck: int, size: Size, neuron: MakeNeuron, norm: MakeNorm
@@ -79,6 +82,8 @@ class SpikingDenseNet(nn.Module):
         Huang et al., CVPR 2017 (DenseNet-BC); stem, order and sizes as in the code of Wang, Cheng
         and Lim, NeurIPS 2022 (LTMD).
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -43,6 +44,8 @@ class SpikingMLP(nn.Module):
     Raises:
         ValueError: when called, an input that does not fit ``in_shape``.
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(
         self,

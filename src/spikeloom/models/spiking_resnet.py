@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -59,6 +59,8 @@ class SpikingResNet(nn.Module):
         convolutions with a norm. Hidden linear layers have a norm and no bias, and the membrane
         kind keeps the max-pooling of the ``imagenet`` stem; both differ from the authors' code.
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(
         self,

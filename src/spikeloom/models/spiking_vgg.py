@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -61,6 +61,8 @@ class SpikingVGG(nn.Module):
         ValueError: the image is too small for the poolings, or an argument is out of range; when
             called, an input that does not fit ``in_shape``.
     """
+
+    step_by_step: ClassVar[bool] = True  # time passes only inside the layers
 
     def __init__(
         self,

@@ -246,6 +246,8 @@ def _sentence(problem: dict[str, Any]) -> str:
         return f"{'.'.join(map(str, path)) or 'top level'}: " + unknown(
             "key", str(last), _fields(path)
         )
+    if problem["type"] == "tuple_type":
+        return f'{where} = {problem["input"]!r}: expected a list, as ["name"]'
     if problem["type"] == "missing":
         table = where.removesuffix(".name")
         hint = f'; write {table} = {{ name = "...", ... }}' if table != where else ""

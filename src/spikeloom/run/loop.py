@@ -71,6 +71,8 @@ class Training:
         self._forward_to(state.phase)
         self.state = state
         restore(path, self.task, self.stage, tensors, about)
+        if self.task.procs.first:
+            write_lines(self.folder / METRICS, state.history)
 
     def best(self) -> nn.Module:
         """The plain model with the best weights of the folder; ends the training here.
@@ -91,6 +93,8 @@ class Training:
             self._next_phase()
 
     def _next_phase(self) -> None:
+        for callback in self.stage.callbacks.values():
+            callback.undo(self.stage.model)
         model = self.stage.plain()
         self.state.phase, self.state.epoch, self.state.update = self.state.phase + 1, 0, 0
         self.stage = enter(self.task, self.phases[self.state.phase], model)
@@ -127,7 +131,9 @@ class Training:
             with aside(self.task.device), untouched(stage.model), self.task.autocast():
                 stage.model.train()
                 found = callback.epoch(stage.model, probe, stage.loss, progress)
-            state.notes |= {f"{name}/{key}": value for key, value in found.items()}
+            for key, value in found.items():
+                finite = math.isfinite(value)  # JSON knows no NaN
+                state.notes[f"{name}/{key}"] = float(value) if finite else None
             callback.apply(stage.model)
 
     def _update(self, group: list[Pair], progress: Progress) -> tuple[float, bool]:
@@ -148,9 +154,7 @@ class Training:
         if not math.isfinite(float(seen[0])):
             raise NonFiniteLossError(self._where(group))
         stage.step(progress.share)
-        with torch.no_grad():
-            for name, change in increments.items():
-                stage.model.get_parameter(name).add_(task.procs.sum(change))
+        stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
         stage.average()
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]

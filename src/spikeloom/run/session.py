@@ -85,7 +85,10 @@ def train(
         task = prepare(config, procs, device, root)
         rehearse(task)
         if config.run.twin:
-            rehearse(prepare(twin_of(config), procs, device, root))
+            try:
+                rehearse(prepare(twin_of(config), procs, device, root))
+            except ConfigError as error:
+                raise ConfigError(f"the ReLU twin: {error}; or set run.twin=false") from error
         watcher: Watcher = watch(task)
         if config.run.tensorboard and procs.first:
             watcher = Both(watcher, Board(folder, [phase.epochs for phase in config.phase]))
@@ -100,9 +103,10 @@ def train(
                 )
             if old:
                 training.resume()
-                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
                 if procs.first:
                     note_session(folder, device, procs.world)
+                procs.wait()
+                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
             elif procs.first:
                 write_config(folder, config)
                 write_json(folder / ENVIRONMENT, {"recipe": recipe, **environment(device)})
@@ -223,6 +227,8 @@ def twin_of(config: Config) -> Config:
     tree["model"] |= {"neuron": {"name": "relu"}, "T": 1, "encoder": {"name": "constant"}}
     for end in ("readout", "head"):
         tree["model"].pop(end, None)
+    for phase in tree["phase"]:
+        phase["callback"] = []  # they are about spikes
     tree["run"]["twin"] = False
     tree["title"] = f"{config.title} (ReLU twin)".strip()
     return Config.model_validate(tree)

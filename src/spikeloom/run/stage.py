@@ -1,7 +1,9 @@
 """What a phase trains with, where a run stands, and both to and from a checkpoint."""
 
 import copy
+import json
 import math
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +14,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Progress
+from spikeloom.learning.slope import Slope
 from spikeloom.run import checkpoint
-from spikeloom.run.aside import aside
+from spikeloom.run.aside import aside, reseed
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
 from spikeloom.run.optimize import Schedule, Special, groups
@@ -38,7 +41,7 @@ class State:
     seconds: float = 0.0
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, count
     best: float = -math.inf
-    notes: dict[str, float] = field(default_factory=dict)  # what callbacks said of this epoch
+    notes: dict[str, float | None] = field(default_factory=dict)  # of callbacks
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -95,6 +98,12 @@ class Stage:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
+    def increase(self, increments: Mapping[str, Tensor]) -> None:
+        """Add what must bypass the optimizer to parameters, by name."""
+        with torch.no_grad():
+            for name, change in increments.items():
+                self.model.get_parameter(name).add_(change)
+
     def average(self) -> None:
         """Let the averaged weights follow; the last thing of an update."""
         if self.ema is not None:
@@ -127,19 +136,35 @@ def rehearse(task: Task) -> None:
         for index, phase in enumerate(task.config.phase):
             try:
                 stage = enter(task, phase, model)
-                stage.model.train()
-                with task.autocast():
-                    batch = task.batch(x, y, training=True)
-                    stage.learn(batch, Progress(0, phase.epochs, 0, 1))
+                moved = [_try(task, stage, x, y, epoch) for epoch in range(min(phase.epochs, 3))]
+                if not any(moved):
+                    raise ValueError("the learner leaves neither gradients nor increments")
                 stage.optimizer.step()  # some of its settings are only refused here
                 model = stage.plain()
+                json.dumps({name: c.state() for name, c in stage.callbacks.items()})
             except ConfigError as error:
                 raise ConfigError(f"phase {index}: {error}") from error
-            except (ValueError, TypeError, RuntimeError) as error:
+            except Exception as error:  # whatever a part of one's own raises
                 raise ConfigError(
                     f"phase {index} ({phase.learner.name}, {phase.loss.name}, "
                     f"{phase.optimizer.name}) cannot train {task.config.model.name}: {error}"
                 ) from error
+
+
+def _try(task: Task, stage: Stage, x: Tensor, y: Tensor, epoch: int) -> bool:
+    """One step of an epoch; whether it leaves anything to change the model by."""
+    stage.model.train()
+    with task.autocast():
+        batch = task.batch(x, y, training=True)
+        metrics = stage.learn(batch, Progress(epoch, stage.phase.epochs, epoch, stage.phase.epochs))
+    want = (task.config.model.T, len(x), task.source.num_classes)
+    if tuple(metrics.logits_seq.shape) != want:
+        raise ValueError(
+            f"the learner reports logits {tuple(metrics.logits_seq.shape)}, expected {want}"
+        )
+    stage.increase(metrics.increments)
+    graded = any(parameter.grad is not None for parameter in stage.model.parameters())
+    return graded or bool(metrics.increments)
 
 
 def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
@@ -175,7 +200,10 @@ def _flat(tree: Any, at: str = "") -> dict[str, Any]:
 def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     """Let the phase's learner prepare the model, and build the rest around it."""
     learner: Learner = build(phase.learner, "learner")
-    model = learner.prepare(model).to(task.device)
+    index = next(i for i, other in enumerate(task.config.phase) if other is phase)
+    with aside(task.device):  # what a learner adds starts alike in all processes
+        reseed(task.config.run.seed, "prepare", index)
+        model = learner.prepare(model).to(task.device)
     try:
         special = [Special(g.match, g.lr_scale, g.weight_decay) for g in phase.group]
         spared = [Special(phase.no_decay, weight_decay=0.0)] if phase.no_decay else []
@@ -203,7 +231,13 @@ def _callbacks(phase: Phase) -> dict[str, Callback]:
     names = [part.name for part in phase.callback]
     if len(names) != len(set(names)):
         raise ConfigError(f"callback holds a name twice: {', '.join(names)}")
-    return {part.name: build(part, "callback") for part in phase.callback}
+    built: dict[str, Callback] = {part.name: build(part, "callback") for part in phase.callback}
+    slopes = [name for name, callback in built.items() if isinstance(callback, Slope)]
+    if len(slopes) > 1:
+        raise ConfigError(
+            f"each of {' and '.join(slopes)} sets the slope of every spike: choose one"
+        )
+    return built
 
 
 def save(path: Path, task: Task, stage: Stage, state: State) -> None:

@@ -112,6 +112,10 @@ def prepare(config: Config, procs: Processes, device: torch.device, root: Path |
             "run.select = 'best' needs a validation split to choose by: set data.val > 0, or "
             "run.select = 'last'"
         )
+    if len(splits.train) < procs.world:
+        raise ConfigError(
+            f"{len(splits.train)} training samples cannot be shared by {procs.world} processes"
+        )
     if data.batch % procs.world:
         raise ConfigError(
             f"data.batch = {data.batch} cannot be shared evenly by {procs.world} processes; "

@@ -25,7 +25,7 @@ def pack(x: Tensor) -> Tensor | None:
         x [*] -> [(numel + 63) // 64] of int64
     """
     count = x.numel()
-    words = torch.empty((count + WORD - 1) // WORD, dtype=torch.int64)
+    words = torch.empty((count + WORD - 1) // WORD, dtype=torch.int64, device="cpu")
     binary = opened().spikeloom_pack(
         x.data_ptr(), DTYPES[x.dtype], count, words.data_ptr(), torch.get_num_threads()
     )

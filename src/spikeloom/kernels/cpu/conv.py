@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from spikeloom.functional.images import Pair
 from spikeloom.kernels.cpu import bits, library
 from spikeloom.kernels.cpu.neurons import watched
-from spikeloom.kernels.cpu.ops import plain
+from spikeloom.kernels.cpu.ops import only_first, plain
 from spikeloom.kernels.setting import current
 
 LARGE = 1 << 16  # elements from which on packing is worth its calls
@@ -57,6 +57,8 @@ def objections(x: Tensor, weight: Tensor, *given: Any, **options: Any) -> Iterat
         yield f"x is {x.layout}, not strided"
     if x.dtype not in bits.DTYPES:
         yield f"x is {x.dtype}, not float32 or bfloat16"
+    if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in bits.DTYPES:
+        yield f"autocast to {torch.get_autocast_dtype('cpu')} is on"
     if x.dim() != 4:
         yield f"x has shape {tuple(x.shape)}, which is not [N, C, H, W]"
     if not torch.compiler.is_compiling():
@@ -93,11 +95,7 @@ class SpikeConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the packed convolution has no second derivative (create_graph=True): run the "
-                "forward inside `with spikeloom.kernels.use('truth'):`"
-            )
+        only_first("the packed convolution", *grads)
         x, weight = ctx.saved_tensors
         if ctx.packed:
             x = bits.unpack(x, *ctx.layout)

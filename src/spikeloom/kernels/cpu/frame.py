@@ -63,7 +63,7 @@ class Frame:
         self.places = [Place(None, 1 if constant else T)]
         self.runs: list[Callable[[], None]] = []
         self.input_sources: list[Source] = []
-        self.input = torch.empty(0)
+        self.input = torch.empty(0, dtype=torch.float32, device="cpu")
         self.products: dict[int, Tensor] = {}
         self.alive: list[object] = []
         self._ops: list[Op] = []
@@ -76,7 +76,11 @@ class Frame:
     def run(self, x_seq: Tensor) -> Tensor:
         """The output [T, N, C, H, W]; it is overwritten by the next call."""
         x = x_seq[:1] if self.constant else x_seq
-        self.input = x.reshape(*x.shape[:2], *self.program.shapes[0]).float()
+        x = x.reshape(*x.shape[:2], *self.program.shapes[0]).float()
+        if not all(source.weighted for source in self.input_sources):
+            # Added as it is, a pixel is read in vectors: its channels must lie side by side.
+            x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+        self.input = x
         step, image, channel, row, column = self.input.stride()
         for source in self.input_sources:
             source.data = self.input.data_ptr()
@@ -231,12 +235,13 @@ class Frame:
 
     def _bits(self, shape: Shape, planes: int) -> Place:
         C, H, W = shape
-        data = torch.zeros(planes, self.T, self.N, H, W, units(C), dtype=torch.int16)
-        return Place(data, self.T, planes)
+        sizes = (planes, self.T, self.N, H, W, units(C))
+        return Place(torch.zeros(sizes, dtype=torch.int16, device="cpu"), self.T, planes)
 
     def _reals(self, shape: Shape, steps: int) -> Place:
         C, H, W = shape
-        return Place(torch.zeros(steps, self.N, H, W, C), steps)
+        sizes = (steps, self.N, H, W, C)
+        return Place(torch.zeros(sizes, dtype=torch.float32, device="cpu"), steps)
 
 
 def dense_product(term: Term, shape: Shape) -> Callable[[Tensor], Tensor]:

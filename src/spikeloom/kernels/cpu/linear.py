@@ -25,7 +25,7 @@ def linear(x_seq: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """:func:`spikeloom.functional.linear`, without multiplying by zeros."""
     if x_seq.numel() * weight.shape[0] < SMALL:
         return F.linear(x_seq, weight, bias)
-    given = (x_seq, weight, bias)
+    given = (x_seq, weight, None if bias is None else bias.contiguous())
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
         y_seq: Tensor = Linear.apply(*given)  # type: ignore[no-untyped-call]
         return y_seq
@@ -90,11 +90,7 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the fast linear map has no second derivative (create_graph=True): run the "
-                "forward inside `with spikeloom.kernels.use('truth'):`"
-            )
+        ops.only_first("the fast linear map", *grads)
         weight, kept = ctx.saved_tensors
         grad = grads[0].reshape(-1, grads[0].shape[-1])
         x_wanted, weight_wanted, bias_wanted = ctx.needs_input_grad

@@ -11,7 +11,7 @@ from torch import Tensor
 from spikeloom.functional.images import Pair
 from spikeloom.kernels.cpu import library
 from spikeloom.kernels.cpu.neurons import watched
-from spikeloom.kernels.cpu.ops import DTYPES, plain
+from spikeloom.kernels.cpu.ops import DTYPES, only_first, plain
 from spikeloom.kernels.cpu.pool import empty
 
 WINDOW = 255  # elements of a window that a byte can tell apart
@@ -91,18 +91,15 @@ class MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: Window) -> Tensor:
         height, width = _size(x.shape[2:], window)
-        places = torch.empty((x.shape[0], height, width, x.shape[1]), dtype=torch.uint8)
+        shape = x.shape[0], height, width, x.shape[1]
+        places = torch.empty(shape, dtype=torch.uint8, device="cpu")
         ctx.shape, ctx.window = x.shape, window
         ctx.save_for_backward(places)
         return forward(x, window, places)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the fast pooling has no second derivative (create_graph=True): run the forward "
-                "inside `with spikeloom.kernels.use('truth'):`"
-            )
+        only_first("the fast pooling", *grads)
         (places,) = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         call = _structure(ctx.shape, grad.dtype, ctx.window)

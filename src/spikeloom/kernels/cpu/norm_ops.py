@@ -140,11 +140,7 @@ class NormNeurons(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the fast batch norm has no second derivative (create_graph=True): run the "
-                "forward inside `with spikeloom.kernels.use('truth'):`"
-            )
+        ops.only_first("the fast batch norm", *grads)
         nothing = (None,) * 5
         if grads[0] is None and grads[1] is None:
             return (None,) * WANTED + nothing
@@ -247,6 +243,7 @@ def _register() -> None:
     torch.library.register_fake(name, _fake_forward, lib=_operators)
     torch.library.register_fake(f"{name}_backward", _fake_backward, lib=_operators)
     torch.library.register_autograd(name, _gradient, setup_context=_setup, lib=_operators)
+    torch.library.register_autograd(f"{name}_backward", ops.refuse_second, lib=_operators)
 
 
 _register()

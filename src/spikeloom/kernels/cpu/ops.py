@@ -187,6 +187,29 @@ def needed(
     return x_seq, v, w
 
 
+MEND = "run the forward inside `with spikeloom.kernels.use('truth'):`"
+
+
+def only_first(what: str, *grads: Maybe) -> None:
+    """Refuse to be differentiated in a way that the kernels cannot see through.
+
+    Raises:
+        RuntimeError: in a backward that builds a graph, or that runs for many gradients at once.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{what} has no second derivative (create_graph=True): {MEND}")
+    batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)
+    both = getattr(torch._C._functorch, "is_batchedtensor", None)
+    for grad in grads:
+        if grad is not None and any(known and known(grad) for known in (batched, both)):
+            raise RuntimeError(f"{what} cannot take many gradients at once: {MEND}")
+
+
+def refuse_second(*_: Any) -> Any:
+    """The gradient of every operator that is itself a gradient."""
+    raise RuntimeError(f"a fast operator has no second derivative (create_graph=True): {MEND}")
+
+
 class Neurons(torch.autograd.Function):
     """The short way: no dispatch between the call and the library."""
 
@@ -205,11 +228,7 @@ class Neurons(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Maybe) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the fast neurons have no second derivative (create_graph=True): run the forward "
-                "inside `with spikeloom.kernels.use('truth'):`"
-            )
+        only_first("a fast neuron layer", *grads)
         if all(grad is None for grad in grads):
             return (None,) * (3 + len(ctx.wanted))
         kind, numbers, options = ctx.call
@@ -320,6 +339,7 @@ def _register(kind: str) -> None:
     torch.library.register_fake(name, fake_forward, lib=_operators)
     torch.library.register_fake(f"{name}_backward", fake_backward, lib=_operators)
     torch.library.register_autograd(name, gradient, setup_context=setup, lib=_operators)
+    torch.library.register_autograd(f"{name}_backward", refuse_second, lib=_operators)
 
 
 for _kind in KINDS:

@@ -31,7 +31,7 @@ def empty(shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> T
     """
     count = math.prod(shape)
     if count * dtype.itemsize < LARGE or count == 0:
-        return torch.empty_strided(shape, strides, dtype=dtype)
+        return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
     integers = ctypes.c_int64 * len(shape)
     code, bits = DLPACK[dtype]
     managed = opened().spikeloom_tensor(

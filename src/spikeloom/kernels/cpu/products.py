@@ -55,7 +55,7 @@ def pack(x: Tensor) -> tuple[Tensor, int] | None:
     """
     rows, columns = x.shape
     x = x if x.stride(1) == 1 or columns == 1 else x.contiguous()
-    bits = torch.empty(rows, words(columns), dtype=torch.int64)
+    bits = torch.empty(rows, words(columns), dtype=torch.int64, device="cpu")
     if not x.numel():
         return bits.zero_(), 0
     call = Pack(
@@ -72,7 +72,7 @@ def unpack(bits: Tensor, columns: int) -> Tensor:
     Shape:
         bits [R, K / 64] -> [R, K], float32
     """
-    places = torch.arange(WORD)
+    places = torch.arange(WORD, device="cpu")
     numbers = (bits.unsqueeze(-1) >> places & 1).flatten(1)
     return numbers[:, :columns].float()
 
@@ -83,7 +83,7 @@ def transposed(bits: Tensor, columns: int) -> Tensor:
     Shape:
         bits [R, K / 64] -> [K, R / 64]
     """
-    turned = torch.empty(columns, words(bits.shape[0]), dtype=torch.int64)
+    turned = torch.empty(columns, words(bits.shape[0]), dtype=torch.int64, device="cpu")
     library.opened().spikeloom_transpose_bits(
         bits.data_ptr(), turned.data_ptr(), bits.shape[0], columns, torch.get_num_threads()
     )

@@ -97,7 +97,7 @@ def backward(
     grad_x = _sequence(like)
     grad_v, grad_spike = (_step(like) if want else None for want in wanted[1:3])
     words = products.words(C)
-    bits = torch.empty((T - 1) * N, words, dtype=torch.int64) if wanted[3] else None
+    bits = torch.empty((T - 1) * N, words, dtype=torch.int64, device="cpu") if wanted[3] else None
     if like.numel():
         grad_out, grad_v_end, grad_spike_end = map(_lined_up, grads)
         neuron, _alive = ops.call_for("lif", like, values, numbers, options, sums)
@@ -166,11 +166,7 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Maybe) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "the fast neurons have no second derivative (create_graph=True): run the forward "
-                "inside `with spikeloom.kernels.use('truth'):`"
-            )
+        ops.only_first("a fast neuron layer", *grads)
         if all(grad is None for grad in grads):
             return (None,) * 8
         *tensors, saved = ctx.saved_tensors
@@ -249,6 +245,7 @@ def _register() -> torch.library.Library:
     torch.library.register_fake(full, _fake_forward, lib=operators)
     torch.library.register_fake(f"{full}_backward", _fake_backward, lib=operators)
     torch.library.register_autograd(full, _gradient, setup_context=_setup, lib=operators)
+    torch.library.register_autograd(f"{full}_backward", ops.refuse_second, lib=operators)
     return operators
 
 

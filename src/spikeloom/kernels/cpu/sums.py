@@ -125,7 +125,8 @@ class PackedSum:
         self.rows = rows
         if rows * self.block.width * 4 >= 2**32:
             raise ValueError(f"{node.name} has too many weights ({rows} x {wide})")
-        table = torch.cat(parts) if parts else torch.zeros(1, wide)
+        none = torch.zeros(1, wide, dtype=torch.float32, device="cpu")
+        table = torch.cat(parts) if parts else none
         table = table.view(-1, self.block.count, self.block.width).transpose(0, 1)
         self.weights = table.contiguous()
         self.bias = F.pad(node.bias.float(), (0, wide - node.shape[0])).contiguous()
@@ -170,8 +171,8 @@ def number_or_tensor(value: float | Tensor, shape: Shape, alive: list[Tensor]) -
     if not isinstance(value, Tensor):
         return Value(0, 1, 1, 0, float(value))
     if value.numel() > 1:
-        value = value.reshape(-1, 1, 1) if value.numel() == shape[0] else value.expand(shape)
-        value = value.permute(1, 2, 0)
+        per_channel = tuple(value.shape) == (shape[0], 1, 1)
+        value = (value if per_channel else value.expand(shape)).permute(1, 2, 0)
     value = value.detach().float().contiguous()
     alive.append(value)
     return Value(value.data_ptr(), 1, value.numel(), 0, 0.0)
