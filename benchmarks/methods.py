@@ -115,8 +115,10 @@ def main() -> None:
     size = given.steps, given.batch
     made = {name: Training(name, *size) for name in METHODS}
     columns = [Column(name, training.step) for name, training in made.items()]
-    columns.append(Column("dspike's search", made["dspike"].search))
-    rows = in_turns(columns, seconds=given.seconds, least=3)
+    rows = in_turns(columns, seconds=given.seconds)
+    (search,) = in_turns([Column("dspike's search", made["dspike"].search)], seconds=0, least=3)
+    search.ratio = rows[0].wall / search.wall
+    rows.append(search)
     fresh = multiprocessing.get_context("spawn")
     for row in rows:
         if row.name in METHODS:

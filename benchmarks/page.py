@@ -37,6 +37,7 @@ TITLES = {
     "W4": "Training step of a recurrent network",
     "W5": "Inference of one image",
     "long": "Training step on a long sequence",
+    "methods": "Training step of each method beside plain BPTT",
 }
 NOTED = {"workload", "machine", "name", "wall", "low", "high", "cpu", "kept", "rounds", "clean",
          "ratio", "more"}  # fmt: skip
