@@ -12,7 +12,7 @@ from spikeloom.deploy import infer
 from spikeloom.functional import encode, euler
 from spikeloom.functional.program import Sum, activations
 from spikeloom.kernels import use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.layers import IF, LI, LIF, BatchNorm, Neuron, OverTime, ParametricLIF
 from spikeloom.models import SpikingMLP, SpikingResNet, SpikingVGG
 from tests.small import CLASSES, IMAGE, small
@@ -258,7 +258,7 @@ def test_the_plan_names_every_layer_its_density_and_choice():
     assert "dense" in str(infer(model, torch.rand(2, 2, *IMAGE), break_even=0.0))
 
 
-@pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+@pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 def test_inputs_of_other_dtypes_and_layouts():
     model = lively(small("spiking_vgg5"))
     x_seq = torch.rand(2, 3, *IMAGE)

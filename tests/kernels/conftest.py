@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from spikeloom.kernels.cpu import library, pool
+from spikeloom.kernels.cpu import native, pool
 
 
 @pytest.fixture
 def fresh_memory_is_nan(monkeypatch):
     """Every tensor of a kernel comes from the pool, filled with NaN."""
-    if library.OPENED is None:
-        pytest.skip(library.PROBLEM)
+    if native.OPENED is None:
+        pytest.skip(native.PROBLEM)
     monkeypatch.setattr(pool, "LARGE", 0)
-    library.OPENED.spikeloom_pool_poison(1)
+    native.OPENED.spikeloom_pool_poison(1)
     yield
-    library.OPENED.spikeloom_pool_poison(0)
+    native.OPENED.spikeloom_pool_poison(0)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import torch
 from spikeloom import functional
 from spikeloom.functional import Smooth, Surrogate, factor
 from spikeloom.kernels import CannotServeError, door, explain, use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.door import _door
 from spikeloom.kernels.setting import current
 from spikeloom.kernels.table import TABLE, Implementation
 
 X = torch.randn(3, 2, 4)
-library_needed = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+library_needed = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 
 
 @pytest.mark.parametrize("op", TABLE)

@@ -11,9 +11,9 @@ import torch
 
 from spikeloom.functional import NO_DECAY, alif, cuba_lif, li, lif
 from spikeloom.kernels import current, door, explain, use
-from spikeloom.kernels.cpu import library, neurons, ops
+from spikeloom.kernels.cpu import native, neurons, ops
 
-pytestmark = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+pytestmark = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 PAIRS = {"lif": lif, "alif": alif, "cuba_lif": cuba_lif, "li": li}
 SPECIAL = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45, 3e38, -3e38)
 
@@ -52,7 +52,7 @@ def test_nan_and_infinity_spread_as_in_the_truth(op, reset, detach_reset, memory
 @pytest.mark.parametrize("variant", ["avx512", "avx2", "baseline"])
 @pytest.mark.parametrize("neurons_in_all", [(64, 16384), (1, 1048579)])
 def test_sequences_beyond_the_cache(neurons_in_all, variant, dtype, fresh_memory_is_nan):
-    library.variant(variant)
+    native.variant(variant)
     x = torch.randn(5, *neurons_in_all).to(dtype)
     grad = torch.randn(x.shape).to(dtype)
 
@@ -94,8 +94,8 @@ def test_a_forked_process_computes_on_its_own_threads(threads, in_child):
 def test_own_threads_serve_where_torch_has_none(threads):
     code = """
 import torch
-from spikeloom.kernels.cpu import library, neurons, ops
-library.opened().spikeloom_use_openmp(None)
+from spikeloom.kernels.cpu import native, neurons, ops
+native.opened().spikeloom_use_openmp(None)
 torch.set_num_threads(3)
 x_seq = torch.randn(8, 16, 8192)
 alone = None
@@ -164,7 +164,7 @@ def test_a_rounded_trace_never_turns_a_spike(strict):
 
 
 def test_explain_tells_the_instruction_set():
-    library.variant("baseline")
+    native.variant("baseline")
     assert explain("lif", torch.randn(2, 3)).startswith("lif: cpu (baseline")
 
 

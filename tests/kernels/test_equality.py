@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spikeloom.kernels import use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.table import TABLE
 from tests.kernels.cases import DYADIC, OPTIONS, SMOOTH, covering, outcome
 
@@ -37,7 +37,7 @@ def test_equals_the_truth(op, name, lane, part, threads):
     fast = next(i for i in TABLE[op] if i.name == name)
     for seed, row in enumerate(rows_of(op, lane)[part::PARTS]):
         threads(row["threads"])
-        library.variant(row["variant"])
+        native.variant(row["variant"])
         want = outcome(truth, op, row, lane == "exact", seed)
         with use(memory=row["memory"]):
             got = outcome(fast.run, op, row, lane == "exact", seed)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from spikeloom.kernels import CannotServeError, door, explain, use
-from spikeloom.kernels.cpu import bits, conv, library, maxpool
+from spikeloom.kernels.cpu import bits, conv, maxpool, native
 
 pytestmark = pytest.mark.usefixtures("fresh_memory_is_nan")
 VARIANTS = ("avx512", "avx2", "baseline")
@@ -24,7 +24,7 @@ def spikes(*shape, dtype=torch.float32, channels_last=False):
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000, 65537, 3_000_003])
 def test_bits_hold_zeros_and_ones(count, dtype, variant, threads):
     threads(2)
-    library.variant(variant)
+    native.variant(variant)
     x = spikes(count, dtype=dtype)
     words = bits.pack(x)
     assert words.numel() == (count + 63) // 64
@@ -38,7 +38,7 @@ def test_bits_hold_zeros_and_ones(count, dtype, variant, threads):
 @pytest.mark.parametrize("other", [2.0, -1.0, 0.5, 1.0078125, float("nan"), float("inf"), 1e-30])
 @pytest.mark.parametrize("place", [0, 17, 700_000, 999_998])
 def test_other_values_are_not_packed(place, other, dtype, variant):
-    library.variant(variant)
+    native.variant(variant)
     x = spikes(999_999, dtype=dtype)
     x[place] = other
     assert bits.pack(x) is None
@@ -158,7 +158,7 @@ def torchs(x, kernel_size, **window):
 @pytest.mark.parametrize("values", ["spikes", "real", "few", "special"])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_max_pooling_equals_torchs_ties_included(window, values, dtype, variant, threads):
-    library.variant(variant)
+    native.variant(variant)
     for number, (shape) in enumerate([(3, 19, 8, 10), (1, 1, 7, 9), (6, 64, 32, 32)]):
         threads(1 + number % 2)
         x = spikes(*shape) if values == "spikes" else torch.randn(shape)
@@ -215,7 +215,7 @@ def test_what_the_convolution_cannot_pack_is_refused(x, reason):
 
 
 def test_the_structure_has_the_size_that_the_library_expects():
-    assert library.OPENED.spikeloom_maxpool_size() == ctypes.sizeof(maxpool.PoolCall)
+    assert native.OPENED.spikeloom_maxpool_size() == ctypes.sizeof(maxpool.PoolCall)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -10,11 +10,11 @@ import torch
 
 from spikeloom.functional import linear as truth
 from spikeloom.kernels import door, explain, use
-from spikeloom.kernels.cpu import library, linear
+from spikeloom.kernels.cpu import linear, native
 from spikeloom.layers import Linear
 
 pytestmark = [
-    pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM),
+    pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM),
     pytest.mark.usefixtures("fresh_memory_is_nan"),
 ]
 SIZES = {
@@ -76,7 +76,7 @@ def sizes_of_sums(x, weight, bias, grad):
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_the_truth(size, kind, exact, memory, dense_by, threads):
     for number, variant in enumerate(("avx512", "avx2", "baseline")):
-        library.variant(variant)
+        native.variant(variant)
         threads(1 + number % 2)
         given = draw(size, kind, exact, seed=number)
         if number == 2:

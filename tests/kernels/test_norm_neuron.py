@@ -14,7 +14,7 @@ import torch
 
 from spikeloom.functional import Decay, batch_norm, bn_lif, lif, lif_trace
 from spikeloom.kernels import CannotServeError, door, explain, use
-from spikeloom.kernels.cpu import library, norm_ops, norms
+from spikeloom.kernels.cpu import native, norm_ops, norms
 from tests.kernels.cases import DYADIC, SMOOTH, SPIKING, Draw, covering
 from tests.kernels.test_equality import near
 
@@ -149,7 +149,7 @@ def test_equals_norm_then_neurons(lane, part, threads):
         if row["shape"] == "empty batch" and row["loss"] != "both":
             continue
         threads(row["threads"])
-        library.variant(row["variant"])
+        native.variant(row["variant"])
         want, want_grads = outcome(bn_lif, row, exact, seed, torch.float32, shapes)
         got, grads = outcome(norms.bn_lif, row, exact, seed, row["dtype"], shapes)
         try:
@@ -278,7 +278,7 @@ def test_what_the_kernel_cannot_do_is_refused(change, reason):
 
 
 def test_the_structure_has_the_size_that_the_library_expects():
-    assert library.OPENED.spikeloom_norm_size() == ctypes.sizeof(norm_ops.NormCall)
+    assert native.OPENED.spikeloom_norm_size() == ctypes.sizeof(norm_ops.NormCall)
 
 
 def test_a_second_derivative_is_refused():

@@ -6,11 +6,11 @@ from torch import nn
 
 from spikeloom.functional import factor
 from spikeloom.kernels import door, use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.ops import KINDS, NOTHING, POTENTIAL, Numbers, Options
 from spikeloom.layers import ALIF, LI, LIF, OverTime, ParametricLIF
 
-pytestmark = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+pytestmark = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 NUMBERS = Numbers(0.5, 0.5, 0.25, 1.0, 1.0, 0.5, alpha=2.0, slope=2.0)
 CHECKS = (
     "test_schema",

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from spikeloom.kernels import door, limit_pool, pool_size, release
-from spikeloom.kernels.cpu import library, pool
+from spikeloom.kernels.cpu import native, pool
 
-pytestmark = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+pytestmark = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 MIB = 1 << 20
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from spikeloom.kernels.cpu import library, products
+from spikeloom.kernels.cpu import native, products
 
-pytestmark = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+pytestmark = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 64), (65, 63), (130, 257), (0, 5)])

@@ -20,10 +20,10 @@ from spikeloom.functional.program import (
     run_program,
 )
 from spikeloom.kernels import CannotServeError, use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.program import KEPT, Runner
 
-needs_library = pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+needs_library = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 VARIANTS = ("avx512", "avx2", "baseline")
 LIF = Neurons("lif", {"decay": euler(2.0), "v_threshold": 1.0, "reset": "hard"})
 SAME = Window((3, 3), (1, 1), (1, 1))
@@ -31,13 +31,13 @@ SAME = Window((3, 3), (1, 1), (1, 1))
 
 @pytest.fixture(params=VARIANTS)
 def variant(request):
-    if library.OPENED is None:
-        pytest.skip(library.PROBLEM)
-    before = library.variant()
-    if library.variant(request.param) != request.param:
+    if native.OPENED is None:
+        pytest.skip(native.PROBLEM)
+    before = native.variant()
+    if native.variant(request.param) != request.param:
         pytest.skip(f"this machine has no {request.param}")
     yield request.param
-    library.variant(before)
+    native.variant(before)
 
 
 def dyadic(*shape, high=8, seed=0):
@@ -357,7 +357,7 @@ def test_inference_mode_and_autocast_change_nothing():
 
 
 def test_without_the_library_the_truth_runs(monkeypatch):
-    monkeypatch.setattr(library, "OPENED", None)
+    monkeypatch.setattr(native, "OPENED", None)
     program = float_program()
     x_seq = inputs(2, 2, (3, 8, 8))
     assert torch.equal(Runner(program)(x_seq), run_program(program, x_seq))

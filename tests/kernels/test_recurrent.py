@@ -16,14 +16,14 @@ from spikeloom.functional import Decay
 from spikeloom.functional import recurrent_lif as truth
 from spikeloom.functional.neurons.lif import after_reset, charge
 from spikeloom.kernels import door, explain, use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.recurrence import Recurrent
 from spikeloom.kernels.cpu.recurrent import recurrent_lif as fast
 from tests.kernels.cases import DYADIC, SMOOTH, SPIKING, Draw, covering
 from tests.kernels.test_equality import near
 
 pytestmark = [
-    pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM),
+    pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM),
     pytest.mark.usefixtures("fresh_memory_is_nan"),
 ]
 SHAPES = {
@@ -128,7 +128,7 @@ def test_equals_the_truth(lane, part, threads):
     parted = 0
     for seed, row in enumerate(rows_of(lane)[part::4]):
         threads(row["threads"])
-        library.variant(row["variant"])
+        native.variant(row["variant"])
         want, want_grads = outcome(truth, row, lane == "exact", seed)
         with use(memory=row["memory"]):
             got, got_grads = outcome(fast, row, lane == "exact", seed)
@@ -294,4 +294,4 @@ def test_spikes_are_never_kept(memory, kept):
 
 
 def test_the_structure_is_as_large_as_the_library_expects():
-    assert library.opened().spikeloom_recurrent_size() == ctypes.sizeof(Recurrent)
+    assert native.opened().spikeloom_recurrent_size() == ctypes.sizeof(Recurrent)

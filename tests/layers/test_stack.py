@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from spikeloom.kernels import use
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.layers import (
     ALIF,
     LIF,
@@ -149,7 +149,7 @@ def test_bfloat16_passes_through_with_statistics_in_float32():
 @pytest.mark.parametrize("training", [True, False])
 def test_it_compiles_into_one_graph(training):
     model, x_seq = Stack(*layers()).train(training), torch.randn(4, 3, 2, 8, 8)
-    with use("cpu" if library.OPENED else None):
+    with use("cpu" if native.OPENED else None):
         start = {name: value.clone() for name, value in model.state_dict().items()}
         want = outcome(model, x_seq)
         model.load_state_dict(start)
@@ -158,7 +158,7 @@ def test_it_compiles_into_one_graph(training):
             torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.skipif(library.OPENED is None, reason=library.PROBLEM)
+@pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 @pytest.mark.filterwarnings("ignore")
 def test_it_exports_with_the_operator_in_the_graph():
     model, x_seq = Stack(*layers()).eval(), torch.randn(4, 3, 2, 8, 8)

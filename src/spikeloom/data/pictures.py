@@ -72,7 +72,7 @@ def _objection(path: Path, _changed: int, _size: int) -> str:
         with Image.open(path) as picture:
             picture.draft("RGB", (1, 1))  # JPEG: all of the file is read, few pixels are made
             _shallow(picture).load()
-    except Exception as error:
+    except Exception as error:  # as above: decoders raise nearly anything
         return str(error).replace(str(path), path.name) or type(error).__name__
     return ""
 

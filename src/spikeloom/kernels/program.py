@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.functional.program import Program, Sum, check_input, run_program
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.frame import Frame
 from spikeloom.kernels.cpu.sums import SIZES, PackedSum
 from spikeloom.kernels.door import CannotServeError
@@ -93,20 +93,20 @@ class Runner:
 
 def _on_bits() -> bool:
     asked = current().name
-    if asked == "truth" or (asked is None and library.OPENED is None):
+    if asked == "truth" or (asked is None and native.OPENED is None):
         return False
     if asked not in (None, "cpu"):
         raise CannotServeError(f"programs have no implementation {asked!r}, only cpu, truth")
-    if library.OPENED is None:
-        raise CannotServeError(f"cpu cannot run this program: {library.PROBLEM}")
+    if native.OPENED is None:
+        raise CannotServeError(f"cpu cannot run this program: {native.PROBLEM}")
     return True
 
 
 def _check_sizes() -> None:
-    if library.OPENED is None:
+    if native.OPENED is None:
         return
     for which, kind in enumerate(SIZES):
-        if library.OPENED.spikeloom_program_size(which) != ctypes.sizeof(kind):
+        if native.OPENED.spikeloom_program_size(which) != ctypes.sizeof(kind):
             raise ImportError(f"{kind.__name__} differs between sums.py and sums.hpp")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import conv, library, linear, maxpool, neurons, norms, recurrent
+from spikeloom.kernels.cpu import conv, linear, maxpool, native, neurons, norms, recurrent
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def cpu(
     run: Callable[..., Any], objections: Callable[..., Iterable[str]] = neurons.objections
 ) -> Implementation:
     """A kernel of ``kernels.cpu``."""
-    return Implementation("cpu", run, objections, lambda: f"cpu ({library.variant()})")
+    return Implementation("cpu", run, objections, lambda: f"cpu ({native.variant()})")
 
 
 TABLE: dict[str, tuple[Implementation, ...]] = {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.kernels.cpu.layout import order
-from spikeloom.kernels.cpu.library import opened
+from spikeloom.kernels.cpu.native import opened
 from spikeloom.kernels.cpu.pool import empty
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1}

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spikeloom.functional.images import Pair
-from spikeloom.kernels.cpu import bits, library
+from spikeloom.kernels.cpu import bits, native
 from spikeloom.kernels.cpu.neurons import watched
 from spikeloom.kernels.cpu.ops import only_first, plain
 from spikeloom.kernels.setting import current
@@ -49,8 +49,8 @@ def conv2d(
 
 def objections(x: Tensor, weight: Tensor, *given: Any, **options: Any) -> Iterator[str]:
     """Why the twin cannot serve a call; nothing if it can."""
-    if library.OPENED is None:
-        yield library.PROBLEM
+    if native.OPENED is None:
+        yield native.PROBLEM
     if x.device.type != "cpu":
         yield f"x is on {x.device}, not on the CPU"
     if x.layout != torch.strided:

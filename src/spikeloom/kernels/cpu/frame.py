@@ -24,7 +24,7 @@ from spikeloom.functional.program import (
     Window,
     weighted,
 )
-from spikeloom.kernels.cpu import library, sums
+from spikeloom.kernels.cpu import native, sums
 from spikeloom.kernels.cpu.sums import Op, PackedSum, Source, gathered, units, window
 
 ALONE = 200e3  # nanoseconds of work below which threads cost more than they give
@@ -221,7 +221,7 @@ class Frame:
             return
         ops = (Op * len(self._ops))(*self._ops)
         count, alone = len(self._ops), self._cost < ALONE
-        run = library.opened().spikeloom_program_run
+        run = native.opened().spikeloom_program_run
 
         def call() -> None:
             if run(ops, count, 1 if alone else torch.get_num_threads()) != 0:

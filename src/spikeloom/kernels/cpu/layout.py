@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spikeloom.kernels.cpu.library import Value
+from spikeloom.kernels.cpu.native import Value
 from spikeloom.kernels.cpu.pool import empty
 
 

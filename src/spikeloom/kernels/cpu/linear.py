@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spikeloom.kernels.cpu import library, neurons, ops, products
+from spikeloom.kernels.cpu import native, neurons, ops, products
 from spikeloom.kernels.cpu.pool import empty
 from spikeloom.kernels.setting import current
 
@@ -34,8 +34,8 @@ def linear(x_seq: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def objections(x_seq: Tensor, weight: Tensor, bias: Tensor | None = None) -> Iterator[str]:
     """Why this kernel cannot serve a call; nothing if it can."""
-    if library.OPENED is None:
-        yield library.PROBLEM
+    if native.OPENED is None:
+        yield native.PROBLEM
     for name, tensor in (("x_seq", x_seq), ("weight", weight), ("bias", bias)):
         if tensor is None:
             continue
@@ -122,7 +122,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _onednn() -> bool:
     """Whether torch's own choice is slow here and its private oneDNN product is there."""
-    if library.OPENED is None or not library.OPENED.spikeloom_amd():
+    if native.OPENED is None or not native.OPENED.spikeloom_amd():
         return False
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.functional.images import Pair
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.neurons import watched
 from spikeloom.kernels.cpu.ops import DTYPES, only_first, plain
 from spikeloom.kernels.cpu.pool import empty
@@ -57,8 +57,8 @@ def objections(
     dilation: Pair = (1, 1),
 ) -> Iterator[str]:
     """Why the kernel cannot serve a call; nothing if it can."""
-    if library.OPENED is None:
-        yield library.PROBLEM
+    if native.OPENED is None:
+        yield native.PROBLEM
     if x.device.type != "cpu" or x.layout != torch.strided or x.dtype not in DTYPES:
         yield f"x is {x.dtype}, {x.layout} on {x.device}, not dense float32 or bfloat16 on the CPU"
     elif x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
@@ -81,7 +81,7 @@ def forward(x: Tensor, window: Window, places: Tensor | None) -> Tensor:
     out = _images((*x.shape[:2], call.out_height, call.out_width), x.dtype)
     call.x, call.out = x.data_ptr(), out.data_ptr()
     call.places = 0 if places is None else places.data_ptr()
-    library.run("spikeloom_maxpool_forward", call)
+    native.run("spikeloom_maxpool_forward", call)
     return out
 
 
@@ -105,7 +105,7 @@ class MaxPool(torch.autograd.Function):
         call = _structure(ctx.shape, grad.dtype, ctx.window)
         grad_x = _images(ctx.shape, grad.dtype)
         call.grad_out, call.grad_x, call.places = (t.data_ptr() for t in (grad, grad_x, places))
-        library.run("spikeloom_maxpool_backward", call)
+        native.run("spikeloom_maxpool_backward", call)
         return grad_x, None
 
 

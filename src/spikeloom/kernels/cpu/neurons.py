@@ -20,7 +20,7 @@ from spikeloom.functional import (
 from spikeloom.functional.neurons.alif import DEFAULT_ADAPTATION
 from spikeloom.functional.neurons.inputs import check_state, misfit
 from spikeloom.functional.neurons.lif import DEFAULT_DECAY, DEFAULT_SURROGATE
-from spikeloom.kernels.cpu import library, ops
+from spikeloom.kernels.cpu import native, ops
 from spikeloom.kernels.cpu.curves import CURVES, numbers
 from spikeloom.kernels.cpu.ops import NOTHING, POTENTIAL, ROUNDED, Numbers, Options, Values
 from spikeloom.kernels.setting import current
@@ -180,8 +180,8 @@ def state_for(x_seq: Tensor, state: Tensor | None) -> Tensor | None:
 
 def objections(x_seq: Tensor, v: Any = None, state: Any = None, **options: Any) -> Iterator[str]:
     """Why these kernels cannot serve a call; nothing if they can."""
-    if library.OPENED is None:
-        yield library.PROBLEM
+    if native.OPENED is None:
+        yield native.PROBLEM
     if x_seq.device.type != "cpu":
         yield f"x_seq is on {x_seq.device}, not on the CPU"
     if x_seq.dtype not in ops.DTYPES:

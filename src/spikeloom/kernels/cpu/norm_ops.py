@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spikeloom.kernels.cpu import library, ops
+from spikeloom.kernels.cpu import native, ops
 from spikeloom.kernels.cpu.layout import (
     new_sequence,
     new_step,
@@ -19,7 +19,7 @@ from spikeloom.kernels.cpu.layout import (
     strides_like,
     with_dense_steps,
 )
-from spikeloom.kernels.cpu.library import Call
+from spikeloom.kernels.cpu.native import Call
 from spikeloom.kernels.cpu.ops import Maybe, Numbers, Options, Values
 from spikeloom.kernels.cpu.pool import empty
 
@@ -76,7 +76,7 @@ def forward(given: Given) -> Outputs:
         given = given._replace(x_seq=x_seq, norm=norm)
         call, _alive = _structure(given, Values(), batch)
         call.neuron.out, call.neuron.v_end = out.data_ptr(), v_end.data_ptr()
-        library.run("spikeloom_norm_forward", call)
+        native.run("spikeloom_norm_forward", call)
     else:
         mean.zero_()
         var.fill_(1.0)
@@ -103,7 +103,7 @@ def backward(
         neuron.grad_v_end = ops.address(grad_v_end)
         neuron.grad_x, neuron.grad_v = ops.address(grad_x), ops.address(grad_v)
         call.grad_weight, call.grad_bias = ops.address(affine[0]), ops.address(affine[1])
-        library.run("spikeloom_norm_backward", call)
+        native.run("spikeloom_norm_backward", call)
     found = ops.reduced(keep, given.keep), ops.reduced(threshold, given.threshold)
     return grad_x, grad_v, *affine, *found
 

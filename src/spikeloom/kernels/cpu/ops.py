@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.layout import (
     new_sequence,
     new_step,
@@ -20,7 +20,7 @@ from spikeloom.kernels.cpu.layout import (
     strides_like,
     with_dense_steps,
 )
-from spikeloom.kernels.cpu.library import Call, Leak
+from spikeloom.kernels.cpu.native import Call, Leak
 
 KINDS = {"lif": 0, "cuba_lif": 1, "alif": 2, "li": 3}
 TWO_STATES = ("cuba_lif", "alif")
@@ -85,7 +85,7 @@ def forward(
         call.v, call.w = address(v), address(w)
         call.out, call.v_end, call.w_end = out.data_ptr(), v_end.data_ptr(), address(w_end)
         call.saved = address(saved)
-        library.run("spikeloom_forward", call)
+        native.run("spikeloom_forward", call)
     return out, v_end, w_end, saved
 
 
@@ -126,7 +126,7 @@ def backward(
             address(states[0]),
             address(states[1]),
         )
-        library.run("spikeloom_backward", call)
+        native.run("spikeloom_backward", call)
     found = (reduced(*pair) for pair in zip(sums, values, strict=True))
     return grad_x, states[0], states[1], *found  # type: ignore[return-value]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spikeloom.kernels.cpu.library import OPENED, opened
+from spikeloom.kernels.cpu.native import OPENED, opened
 
 LARGE = 1 << 20  # bytes from which on tensors come from here
 SHARE, MOST = 4, 2 << 30  # unused memory kept: a share of what the machine has, and a bound

@@ -10,7 +10,7 @@ from ctypes import c_int32, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from spikeloom.kernels.cpu import library
+from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.pool import empty
 
 WORD = 64
@@ -62,7 +62,7 @@ def pack(x: Tensor) -> tuple[Tensor, int] | None:
         x.data_ptr(), rows, columns, x.stride(0), words(columns), bits.data_ptr(),
         torch.get_num_threads(),
     )  # fmt: skip
-    ones = int(library.opened().spikeloom_pack_rows(ctypes.byref(call)))
+    ones = int(native.opened().spikeloom_pack_rows(ctypes.byref(call)))
     return None if ones < 0 else (bits, ones)
 
 
@@ -84,7 +84,7 @@ def transposed(bits: Tensor, columns: int) -> Tensor:
         bits [R, K / 64] -> [K, R / 64]
     """
     turned = torch.empty(columns, words(bits.shape[0]), dtype=torch.int64, device="cpu")
-    library.opened().spikeloom_transpose_bits(
+    native.opened().spikeloom_transpose_bits(
         bits.data_ptr(), turned.data_ptr(), bits.shape[0], columns, torch.get_num_threads()
     )
     return turned
@@ -111,7 +111,7 @@ def multiply(bits: Tensor, source: Tensor, out: Tensor, bias: Tensor | None = No
         0 if bias is None else bias.data_ptr(), out.data_ptr(), *_strides(out),
         torch.get_num_threads(),
     )  # fmt: skip
-    found = library.opened().spikeloom_gather(ctypes.byref(call)) if out.numel() else 0
+    found = native.opened().spikeloom_gather(ctypes.byref(call)) if out.numel() else 0
     if found == NO_MEMORY:
         raise MemoryError("spikeloom_gather: no memory for its working rows")
     return bool(found != NOT_FINITE)

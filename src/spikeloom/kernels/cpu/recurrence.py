@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeloom.kernels.cpu import library, ops, products
-from spikeloom.kernels.cpu.library import Call
+from spikeloom.kernels.cpu import native, ops, products
+from spikeloom.kernels.cpu.native import Call
 from spikeloom.kernels.cpu.ops import Maybe, Numbers, Options, Values
 from spikeloom.kernels.cpu.pool import empty
 
@@ -72,7 +72,7 @@ def forward(
         call = Recurrent(
             neuron, *x_seq.shape[1:], weight.data_ptr(), ops.address(spike), spike_end.data_ptr()
         )
-        _enter("spikeloom_recurrent_forward", call)
+        native.run("spikeloom_recurrent_forward", call)
     return out, v_end, spike_end, saved
 
 
@@ -110,7 +110,7 @@ def backward(
             neuron, N, C, weight.data_ptr(), ops.address(spike), 0, ops.address(grad_spike_end),
             ops.address(grad_spike), ops.address(bits),
         )  # fmt: skip
-        _enter("spikeloom_recurrent_backward", call)
+        native.run("spikeloom_recurrent_backward", call)
     grad_weight = None if bits is None else _weight_gradient(grad_x, bits, spike)
     reduced = [ops.reduced(*pair) for pair in ((sums.keep, keep), (sums.threshold, threshold))]
     return [grad_x if wanted[0] else None, grad_v, grad_spike, grad_weight, *reduced]
@@ -119,11 +119,6 @@ def backward(
 def _weight_gradient(grad_x: Tensor, bits: Tensor, spike: Maybe) -> Tensor:
     found = products.weight_gradient(grad_x[1:].flatten(0, 1), bits, grad_x.shape[2])
     return found if spike is None else found.addmm_(grad_x[0].t(), spike)
-
-
-def _enter(function: str, call: Recurrent) -> None:
-    if getattr(library.opened(), function)(ctypes.byref(call)) != 0:
-        raise MemoryError(f"{function}: no memory for its working rows")
 
 
 def _lined_up(tensor: Maybe) -> Maybe:

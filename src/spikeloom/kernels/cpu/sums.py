@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from spikeloom.functional.decay import Decay
 from spikeloom.functional.program import NEURONS, Neurons, Program, Shape, Sum, Term, Window
-from spikeloom.kernels.cpu.library import Call, Leak, Value
+from spikeloom.kernels.cpu.native import Call, Leak, Value
 
 UNIT, WIDEST, TILE = 16, 128, 32
 SUM, COUNT, ANY, UNPACK = range(4)
