@@ -30,6 +30,9 @@ MAY_CHANGE = {
 }  # fmt: skip
 
 
+REHEARSED = 9  # epochs of a phase: no named cycle of a learner is longer
+
+
 @dataclass
 class State:
     """Where a run stands; with weights, optimizer and random state this is all there is."""
@@ -136,7 +139,9 @@ def rehearse(task: Task) -> None:
         for index, phase in enumerate(task.config.phase):
             try:
                 stage = enter(task, phase, model)
-                moved = [_try(task, stage, x, y, epoch) for epoch in range(min(phase.epochs, 3))]
+                moved = [
+                    _try(task, stage, x, y, epoch) for epoch in range(min(phase.epochs, REHEARSED))
+                ]
                 if not any(moved):
                     raise ValueError("the learner leaves neither gradients nor increments")
                 stage.optimizer.step()  # some of its settings are only refused here
