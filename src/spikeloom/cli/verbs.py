@@ -211,6 +211,27 @@ def compare(
 
 
 @app.command()
+@refusals(ValueError)
+def sweep(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Name of a study, or path of a .toml file.")
+    ],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the study. [default: sweeps/STUDY]")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    data_root: Root = None,
+) -> None:
+    """Run a study: arms × seeds, paired, resumable; ends with a table and a page."""
+    from spikeloom.cli.sweeping import sweep_with_bar
+    from spikeloom.run.study import load_study
+
+    place = out or Path("sweeps") / Path(study).name.removesuffix(".toml")
+    sweep_with_bar(load_study(study, overrides or []), place, data_root, jobs)
+
+
+@app.command()
 @refusals()
 def cite(
     target: Annotated[str, typer.Argument(metavar="FOLDER|RECIPE", help="A run or a recipe.")],

@@ -4,6 +4,7 @@ from spikeloom.report.compare import Comparison, compare, write_compare
 from spikeloom.report.error import RunFolderError
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.page import write_report
+from spikeloom.report.summary import summary
 
 __all__ = [
     "Comparison",
@@ -11,6 +12,7 @@ __all__ = [
     "RunFolderError",
     "compare",
     "read_run",
+    "summary",
     "write_compare",
     "write_report",
 ]

@@ -171,11 +171,15 @@ def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        problems = [dict(problem) for problem in error.errors()]
-        # A list whose items are wrong is also called too short, which says nothing new.
-        told = [p for p in problems if p["type"] != "too_short"] or problems
-        lines = [_sentence(problem) for problem in told]
-        raise ConfigError(f"{origin}:\n  " + "\n  ".join(lines)) from error
+        raise ConfigError(f"{origin}:\n  " + "\n  ".join(sentences(error))) from error
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """What is wrong with a table, one sentence for each key."""
+    problems = [dict(problem) for problem in error.errors()]
+    # A list whose items are wrong is also called too short, which says nothing new.
+    told = [p for p in problems if p["type"] != "too_short"] or problems
+    return [_sentence(problem) for problem in told]
 
 
 def full_name(recipe: str) -> str:

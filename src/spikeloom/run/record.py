@@ -52,7 +52,7 @@ def hold(folder: Path) -> Iterator[None]:
         raise ConfigError(f"cannot write to run folder {folder}: {error.strerror}") from error
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, what: str = "--name") -> None:
     """Refuse what cannot, or should not, be the name of a folder on any system.
 
     Raises:
@@ -60,7 +60,7 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"--name {name!r} cannot name a folder: use up to 100 letters, digits, spaces and "
+            f"{what} {name!r} cannot name a folder: use up to 100 letters, digits, spaces and "
             "._+=,- with a letter or digit first and no space or dot last"
         )
 

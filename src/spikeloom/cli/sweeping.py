@@ -1,0 +1,44 @@
+"""A study on the terminal: one bar over its runs, then its table."""
+
+from pathlib import Path
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from spikeloom.cli.output import console_for
+from spikeloom.report import compare, summary, write_compare
+from spikeloom.report.whole import write_file
+from spikeloom.run.record import write_json
+from spikeloom.run.study import Study
+from spikeloom.run.sweep import Job, sweep
+
+TABLE, PAGE, CHOSEN = "table.md", "compare.html", "sweep.json"
+
+
+def sweep_with_bar(study: Study, out: Path, root: Path | None, jobs: int) -> None:
+    """Run the study under a bar; print its table and leave it in ``out`` with a page.
+
+    Raises:
+        ConfigError: no arm finished, or as ``sweep``.
+    """
+    console = console_for(err=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        runs = len(study.arm) * len(study.seeds)
+        task = bar.add_task(study.title or "study", total=None)
+
+        def told(job: Job, outcome: float | str) -> None:
+            good = isinstance(outcome, float)
+            words = f"validation {100 * outcome:.2f} %" if good else f"failed: {outcome}"
+            bar.console.print(f"{job.title}: {words}")
+            bar.update(task, advance=1)
+
+        done = sweep(study, out, root=root, jobs=jobs, tell=told)
+        bar.update(task, total=runs, completed=len(done.folders))
+    write_json(out / CHOSEN, {"study": study.model_dump(mode="json"), "chosen": done.chosen,
+                              "failed": done.failed})  # fmt: skip
+    table = summary(done.folders, study.baseline)
+    write_file(out / TABLE, table.encode())
+    write_compare(compare(done.folders, baseline=study.baseline), out / PAGE)
+    typer.echo(table)
+    typer.echo(f"{out / TABLE}\n{out / PAGE}", err=True)
