@@ -73,7 +73,7 @@ def test_list_names_every_kind() -> None:
     shelves = answer("list")
     assert shelves["recipes"]
     assert "lif" in shelves["neurons"]
-    assert len(shelves) == len(kinds()) + 2
+    assert len(shelves) == len(kinds()) + 3
     said = call("list").stdout
     assert all(shelf in said for shelf in shelves)
 
@@ -225,3 +225,18 @@ def test_run_interrupted_before_its_first_checkpoint_says_so(
     monkeypatch.setattr(Shown, "update", stop)
     said = call("run", "digits_vgg", *TINY, "--out", tmp_path, code=130).stderr
     assert "interrupted; nothing was saved yet" in said
+
+
+def test_a_sweep_prints_its_table_and_leaves_it_with_a_page(tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'recipe = "digits_vgg"\nseeds = [0]\nbaseline = "one"\n'
+        '[[arm]]\nname = "one"\n[[arm]]\nname = "two"\nset = ["model.T=1"]\n'
+    )
+    out = tmp_path / "out"
+    result = call("sweep", study, *TINY, "--out", out, "--jobs", 0)
+    assert "| two | 1 |" in result.stdout
+    assert (out / "table.md").read_text() in result.stdout
+    assert (out / "compare.html").exists()
+    assert json.loads((out / "sweep.json").read_text())["failed"] == {}
+    call("sweep", "no_such_study", code=2)

@@ -74,6 +74,7 @@ def fake_epoch(at: int, shift: float = 0.0) -> dict[str, Any]:
     row["train"] = {"loss": loss, "accuracy": accuracy, "grad_norm": 1.0 + 1 / at}
     if at % 2 == 0:
         row["val"] = {"loss": loss + 0.1 + 0.01 * at, "accuracy": accuracy - 0.03}
+    row["notes"] = {"dspike/b": 3.0 + 0.2 * at, "dspike/cosine": 0.1, "dspike/cosine up": 0.2}
     return row
 
 

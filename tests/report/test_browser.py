@@ -84,7 +84,7 @@ def test_the_page_opens_from_disk_without_complaints(browse: Browse, full_page: 
     assert "CONSOLE" not in done.stderr
     for section in ("headline", "learning", "activity", "classes", "setup", "papers"):
         assert f'<h2 id="{section}">' in done.stdout
-    assert done.stdout.count("<svg") == 10
+    assert done.stdout.count("<svg") == 12
     assert "run report</title>" in done.stdout
 
 

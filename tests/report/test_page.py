@@ -47,6 +47,13 @@ def test_the_page_lies_in_the_run_folder_and_nothing_else_is_left(write_run: Wri
     assert {path.name for path in run.iterdir()} == before | {"report.html"}
 
 
+def test_notes_of_a_callback_are_drawn_together_by_their_first_word(full_page: Path) -> None:
+    page = full_page.read_text("utf-8")
+    assert page.count("noted before every epoch") == 2
+    assert re.search(r"Line chart of cosine by epoch: cosine [^;]*; cosine up ", page)
+    assert "Line chart of b by epoch" in page
+
+
 def test_all_sections_and_headline_numbers_are_there(full_page: Path) -> None:
     outline = Outline(full_page.read_text("utf-8"))
     assert [name for name in outline.ids if name in SECTIONS] == SECTIONS
@@ -72,7 +79,7 @@ def test_ids_are_unique_and_every_figure_is_described(full_page: Path) -> None:
     ids = Outline(text).ids
     assert len(ids) == len(set(ids))
     figures = re.findall(r"<svg[^>]*>", text)
-    assert len(figures) == 10
+    assert len(figures) == 12
     assert all('role="img"' in figure and "aria-label=" in figure for figure in figures)
     assert text.count("<figcaption>") == len(figures)
 

@@ -34,7 +34,7 @@ def test_a_recipe_trains_the_head_with_two_passes(tmp_path: Path) -> None:
     assert len(still) == 2
     assert {key for key, raw in raws.items() if raw == 0.5} == still
     notes = about["state"]["history"][0]["notes"]
-    assert notes["thresholds/mean"] == pytest.approx(0.462117, abs=1e-6)
+    assert notes["thresholds/threshold mean"] == pytest.approx(0.462117, abs=1e-6)
 
 
 def test_arguments_of_the_head_come_from_the_recipe() -> None:

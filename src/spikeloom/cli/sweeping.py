@@ -12,6 +12,7 @@ from spikeloom.run.record import write_json
 from spikeloom.run.study import Study
 from spikeloom.run.sweep import Job, sweep
 
+FAILED = 3  # the table is there, but not of all runs
 TABLE, PAGE, CHOSEN = "table.md", "compare.html", "sweep.json"
 
 
@@ -19,7 +20,7 @@ def sweep_with_bar(study: Study, out: Path, root: Path | None, jobs: int) -> Non
     """Run the study under a bar; print its table and leave it in ``out`` with a page.
 
     Raises:
-        ConfigError: no arm finished, or as ``sweep``.
+        ConfigError, ValueError: as ``sweep`` and ``summary``.
     """
     console = console_for(err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -37,8 +38,12 @@ def sweep_with_bar(study: Study, out: Path, root: Path | None, jobs: int) -> Non
         bar.update(task, total=runs, completed=len(done.folders))
     write_json(out / CHOSEN, {"study": study.model_dump(mode="json"), "chosen": done.chosen,
                               "failed": done.failed})  # fmt: skip
+    for title, problem in done.failed.items():
+        console.print(f"failed: {title}: {problem}")
     table = summary(done.folders, study.baseline)
     write_file(out / TABLE, table.encode())
     write_compare(compare(done.folders, baseline=study.baseline), out / PAGE)
     typer.echo(table)
     typer.echo(f"{out / TABLE}\n{out / PAGE}", err=True)
+    if done.failed:
+        raise typer.Exit(FAILED)

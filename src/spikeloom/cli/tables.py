@@ -12,6 +12,7 @@ from spikeloom.run.machine import Finding
 
 COLUMNS = {
     "recipes": ("name", "title", "dataset", "model", "T", "epochs"),
+    "studies": ("name", "title", "arms", "seeds"),
     "methods": ("name", "year", "kind", "status", "recipes", "paper"),
 }
 

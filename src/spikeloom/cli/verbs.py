@@ -129,7 +129,8 @@ def evaluate(
 @refusals()
 def catalogue_of(
     shelf: Annotated[
-        str | None, typer.Argument(metavar="WHAT", help="recipes, methods, models, neurons, ...")
+        str | None,
+        typer.Argument(metavar="WHAT", help="recipes, studies, methods, models, neurons, ..."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -220,7 +221,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study. [default: sweeps/STUDY]")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs at a time; 0: without processes.")] = 1,
     data_root: Root = None,
 ) -> None:
     """Run a study: arms × seeds, paired, resumable; ends with a table and a page."""

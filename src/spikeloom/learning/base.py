@@ -109,7 +109,8 @@ class Callback:
     ) -> dict[str, float]:
         """Before an epoch: change the state; returns what to note in the metrics.
 
-        Parameters, buffers, gradients and random numbers are put back afterwards.
+        Parameters, buffers, gradients and random numbers are put back afterwards. In reports, notes
+        with the same first word share a figure.
 
         Args:
             model: the prepared model, in training mode.

@@ -29,4 +29,4 @@ class Thresholds(Callback):
             return {}
         every = torch.cat(found)
         notes = {"least": every.min(), "mean": every.mean(), "greatest": every.max()}
-        return {key: float(value) for key, value in notes.items()}
+        return {f"threshold {key}": float(value) for key, value in notes.items()}

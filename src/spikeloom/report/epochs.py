@@ -12,7 +12,7 @@ from spikeloom.report.result import plain
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the log; ``train`` and ``val`` hold its plain numbers only."""
+    """One line of the log, its plain numbers only; ``notes`` are those of callbacks."""
 
     phase: int
     epoch: int
@@ -20,6 +20,7 @@ class Epoch:
     seconds: float | None
     train: Mapping[str, float]
     val: Mapping[str, float]
+    notes: Mapping[str, float]
 
 
 def read_epochs(path: Path) -> tuple[tuple[Epoch, ...], tuple[str, ...]]:
@@ -61,4 +62,5 @@ def _epoch(row: dict[str, Any]) -> Epoch:
         seconds=top.get("seconds"),
         train=plain(row.get("train") or {}),
         val=plain(row.get("val") or {}),
+        notes=plain(row.get("notes") or {}),
     )

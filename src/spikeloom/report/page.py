@@ -95,6 +95,19 @@ def _learning(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
             {"learning rate": rates}, name="learning rate", key=next(keys), breaks=breaks, log=log
         )
         yield Shown(Markup(svg), f"Learning rate by epoch{', on a log scale' * log}.{phases}")
+    for family, notes in _families(_names(epochs, "notes")).items():
+        lines = {note.partition("/")[2]: [e.notes.get(note) for e in epochs] for note in notes}
+        name = family.partition("/")[2]
+        svg = figures.curves(lines, name=name, key=next(keys), breaks=breaks)
+        yield Shown(Markup(svg), f"{family.replace('/', ': ')}, noted before every epoch.{phases}")
+
+
+def _families(notes: Sequence[str]) -> dict[str, list[str]]:
+    """Notes by what they are about: callback and first word."""
+    found: dict[str, list[str]] = {}
+    for note in notes:
+        found.setdefault(note.partition(" ")[0], []).append(note)
+    return found
 
 
 def _activity(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:

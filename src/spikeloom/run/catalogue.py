@@ -10,6 +10,7 @@ from spikeloom.registry import Entry, UnknownNameError, entries, find, kinds, un
 from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedules
 from spikeloom.run.build import HANDED, hints_of, kind_of
 from spikeloom.run.config import AnyPart, Config, Part, load, recipes
+from spikeloom.run.study import Study, load_study, studies
 
 # What the run fills in beside what builders are handed: not for a recipe to set there.
 GIVEN = {*HANDED, "root", "in_shape", "num_classes", "neuron", "norm", "T"}
@@ -18,7 +19,7 @@ Row = dict[str, Any]
 
 
 def catalogue(shelf: str) -> list[Row]:
-    """The rows of one shelf: ``recipes``, ``methods``, or a kind in the plural (``neurons``).
+    """The rows of a shelf: ``recipes``, ``studies``, ``methods``, or a kind in the plural (``losses``).
 
     Raises:
         UnknownNameError: there is no such shelf.
@@ -27,6 +28,8 @@ def catalogue(shelf: str) -> list[Row]:
         return [_recipe(name, load(name)) for name in recipes()]
     if shelf == "methods":
         return methods()
+    if shelf == "studies":
+        return [_study(name, load_study(name)) for name in studies()]
     if shelf not in _plurals():
         raise UnknownNameError(unknown("list", shelf, shelves()))
     return [_entry(entry) for entry in entries(_plurals()[shelf])]
@@ -34,7 +37,7 @@ def catalogue(shelf: str) -> list[Row]:
 
 def shelves() -> list[str]:
     """The names that :func:`catalogue` takes."""
-    return ["recipes", "methods", *_plurals()]
+    return ["recipes", "studies", "methods", *_plurals()]
 
 
 def _plurals() -> dict[str, str]:
@@ -101,6 +104,17 @@ def _recipe(name: str, config: Config) -> Row:
         "model": config.model.name,
         "T": config.model.T,
         "epochs": sum(phase.epochs for phase in config.phase),
+    }
+
+
+def _study(name: str, study: Study) -> Row:
+    return {
+        "name": name,
+        "title": study.title,
+        "arms": [arm.name for arm in study.arm],
+        "seeds": len(study.seeds),
+        "recipe": study.recipe,
+        "claim": study.claim,
     }
 
 

@@ -4,10 +4,9 @@ Whatever was interrupted goes on where it was; what is finished is not done agai
 """
 
 import json
-import math
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +55,8 @@ def sweep(
         study: what to run.
         out: folder of the study; one that holds other runs is refused.
         root: where the data sets are.
-        jobs: runs at a time; the cores are shared among them.
+        jobs: runs at a time, each in a process, the cores shared among them; 0: one after the
+            other in this process.
         tell: told of every run that ends, with its validation accuracy or what went wrong.
 
     Raises:
@@ -119,24 +119,38 @@ def _work(
     """The validation accuracy of every run; those not finished before are run first."""
     scores = {job: _score(job.folder) for job in wanted if (job.folder / RESULT).exists()}
     missing = [job for job in wanted if job not in scores]
-    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-    with ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
-    ) as pool:
-        running = {pool.submit(_run, job, root, threads): job for job in missing}
-        for future in as_completed(running):
-            job = running[future]
-            problem = future.exception()
-            if problem is None:
-                scores[job] = _score(job.folder)
-            else:
-                failed[job.title] = f"{type(problem).__name__}: {problem}"
-            tell(job, failed.get(job.title, scores.get(job, math.nan)))
+    for job, problem in _each(missing, root, jobs):
+        if problem is None:
+            scores[job] = _score(job.folder)
+        else:
+            failed[job.title] = f"{type(problem).__name__}: {problem}"
+        tell(job, failed[job.title] if problem else scores[job])
     return scores
 
 
-def _run(job: Job, root: Path | None, threads: int | None) -> None:
-    """One run, in its own process."""
+def _each(
+    missing: Sequence[Job], root: Path | None, jobs: int
+) -> Iterator[tuple[Job, BaseException | None]]:
+    """Every run as it ends, with what went wrong."""
+    if jobs == 0:
+        for job in missing:
+            try:
+                _run(job, root)
+            except Exception as error:  # one arm that diverges must not end the others
+                yield job, error
+            else:
+                yield job, None
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
+        running = {pool.submit(_run, job, root, threads): job for job in missing}
+        for future in as_completed(running):
+            yield running[future], future.exception()
+
+
+def _run(job: Job, root: Path | None, threads: int | None = None) -> None:
+    """One run."""
     import torch
 
     from spikeloom.report import write_report
