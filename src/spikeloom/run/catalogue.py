@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def catalogue(shelf: str) -> list[Row]:
-    """The rows of a shelf: ``recipes``, ``studies``, ``methods``, or a kind in the plural (``losses``).
+    """The rows of a shelf: ``recipes``, ``studies``, ``methods``, or a kind, as ``neurons``.
 
     Raises:
         UnknownNameError: there is no such shelf.
