@@ -236,7 +236,11 @@ def test_a_sweep_prints_its_table_and_leaves_it_with_a_page(tmp_path: Path) -> N
     out = tmp_path / "out"
     result = call("sweep", study, *TINY, "--out", out, "--jobs", 0)
     assert "| two | 1 |" in result.stdout
-    assert (out / "table.md").read_text() in result.stdout
+    assert (out / "record" / "table.md").read_text() in result.stdout
     assert (out / "compare.html").exists()
-    assert json.loads((out / "sweep.json").read_text())["failed"] == {}
+    assert json.loads((out / "record" / "study.json").read_text())["failed"] == {}
+    kept = (out / "record" / "runs.jsonl").read_text().splitlines()
+    runs = [json.loads(line) for line in kept]
+    assert [run["arm"] for run in runs] == ["one", "two"]
+    assert len(runs[0]["by_epoch"]["val accuracy"]) == 2
     call("sweep", "no_such_study", code=2)

@@ -6,21 +6,19 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from spikeloom.cli.output import console_for
-from spikeloom.report import compare, summary, write_compare
-from spikeloom.report.whole import write_file
-from spikeloom.run.record import write_json
+from spikeloom.report import compare, write_compare, write_record
 from spikeloom.run.study import Study
 from spikeloom.run.sweep import Job, sweep
 
 FAILED = 3  # the table is there, but not of all runs
-TABLE, PAGE, CHOSEN = "table.md", "compare.html", "sweep.json"
+RECORD, PAGE = "record", "compare.html"
 
 
 def sweep_with_bar(study: Study, out: Path, root: Path | None, jobs: int) -> None:
-    """Run the study under a bar; print its table and leave it in ``out`` with a page.
+    """Run the study under a bar; print its table, and leave record and page in ``out``.
 
     Raises:
-        ConfigError, ValueError: as ``sweep`` and ``summary``.
+        ConfigError, ValueError: as ``sweep`` and ``write_record``.
     """
     console = console_for(err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -36,14 +34,14 @@ def sweep_with_bar(study: Study, out: Path, root: Path | None, jobs: int) -> Non
 
         done = sweep(study, out, root=root, jobs=jobs, tell=told)
         bar.update(task, total=runs, completed=len(done.folders))
-    write_json(out / CHOSEN, {"study": study.model_dump(mode="json"), "chosen": done.chosen,
-                              "failed": done.failed})  # fmt: skip
     for title, problem in done.failed.items():
         console.print(f"failed: {title}: {problem}")
-    table = summary(done.folders, study.baseline)
-    write_file(out / TABLE, table.encode())
+    about = {
+        "study": study.model_dump(mode="json"), "chosen": done.chosen, "failed": done.failed
+    }  # fmt: skip
+    table = write_record(out / RECORD, done.folders, study.baseline, about)
     write_compare(compare(done.folders, baseline=study.baseline), out / PAGE)
     typer.echo(table)
-    typer.echo(f"{out / TABLE}\n{out / PAGE}", err=True)
+    typer.echo(f"{out / RECORD}\n{out / PAGE}", err=True)
     if done.failed:
         raise typer.Exit(FAILED)

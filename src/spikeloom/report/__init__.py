@@ -4,6 +4,7 @@ from spikeloom.report.compare import Comparison, compare, write_compare
 from spikeloom.report.error import RunFolderError
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.page import write_report
+from spikeloom.report.record import write_record
 from spikeloom.report.summary import summary
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "read_run",
     "summary",
     "write_compare",
+    "write_record",
     "write_report",
 ]
