@@ -88,6 +88,7 @@ def test_a_sweep_tunes_on_the_baseline_and_pairs_all_arms(tmp_path: Path) -> Non
     }
     best = max(tried, key=lambda value: float(scores[value]["val"]["accuracy"]))
     assert done.chosen == {"bn": best, "tdbn": best}
+    assert set(done.tried) == {"bn, 1e-09, seed 0", "bn, 0.1, seed 0"}
     assert not done.failed
     assert len(told) == 2 + 3  # the baseline's first seed was one of the tries
     assert [folder.relative_to(tmp_path / "out").parts[0] for folder in done.folders] == [

@@ -37,7 +37,8 @@ def sweep_with_bar(study: Study, out: Path, root: Path | None, jobs: int) -> Non
     for title, problem in done.failed.items():
         console.print(f"failed: {title}: {problem}")
     about = {
-        "study": study.model_dump(mode="json"), "chosen": done.chosen, "failed": done.failed
+        "study": study.model_dump(mode="json", exclude_none=True),
+        "tried": done.tried, "chosen": done.chosen, "failed": done.failed,
     }  # fmt: skip
     table = write_record(out / RECORD, done.folders, study.baseline, about)
     write_compare(compare(done.folders, baseline=study.baseline), out / PAGE)

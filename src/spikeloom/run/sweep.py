@@ -39,9 +39,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep came to: finished run folders, the chosen settings, what failed and why."""
+    """What a sweep came to: finished run folders, and by name of the run or arm the rest.
+
+    ``tried`` are the validation accuracies that ``chosen`` settings were chosen by.
+    """
 
     folders: tuple[Path, ...]
+    tried: dict[str, float]
     chosen: dict[str, Any]
     failed: dict[str, str]
 
@@ -65,6 +69,7 @@ def sweep(
     failed: dict[str, str] = {}
     tell = tell or (lambda job, outcome: None)
     chosen: dict[str, Any] = {}
+    scores: dict[Job, float] = {}
     if study.tune:
         tuned = study.arm if study.tune.arms == "each" else (study.find(study.baseline),)
         tries = [
@@ -80,7 +85,8 @@ def sweep(
         _job(study, arm, seed, values[arm.name], out) for seed in study.seeds for arm in study.arm
     ]
     done = _work(wanted, root, jobs, tell, failed)
-    return Sweep(tuple(job.folder for job in wanted if job in done), values, failed)
+    tried = {job.title: score for job, score in scores.items()}
+    return Sweep(tuple(job.folder for job in wanted if job in done), tried, values, failed)
 
 
 def _job(study: Study, arm: Arm, seed: int, value: Any, out: Path) -> Job:
