@@ -10,6 +10,7 @@ from spikeloom.functional.neurons import (
     ALIFTrace,
     CubaState,
     CubaTrace,
+    RateState,
     RecurrentState,
     RecurrentTrace,
     Reset,
@@ -24,6 +25,8 @@ from spikeloom.functional.neurons import (
     if_,
     li,
     lif,
+    lif_rate,
+    lif_rate_step,
     lif_step,
     lif_trace,
     recurrent_lif,
@@ -32,6 +35,7 @@ from spikeloom.functional.neurons import (
 )
 from spikeloom.functional.norm_neuron import batch_norm, bn_lif
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
+from spikeloom.functional.rate_pass import rate_batch_norm, rate_neuron
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -61,6 +65,7 @@ __all__ = [
     "FastSigmoid",
     "Gaussian",
     "MultiGaussian",
+    "RateState",
     "Rectangle",
     "RecurrentState",
     "RecurrentTrace",
@@ -90,10 +95,14 @@ __all__ = [
     "if_",
     "li",
     "lif",
+    "lif_rate",
+    "lif_rate_step",
     "lif_step",
     "lif_trace",
     "linear",
     "max_pool2d",
+    "rate_batch_norm",
+    "rate_neuron",
     "recurrent_lif",
     "recurrent_lif_step",
     "recurrent_lif_trace",

@@ -39,6 +39,7 @@ def cpu(
 
 TABLE: dict[str, tuple[Implementation, ...]] = {
     "lif": (cpu(neurons.lif), truth(functional.lif)),
+    "lif_rate": (truth(functional.lif_rate),),
     "alif": (cpu(neurons.alif), truth(functional.alif)),
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
     "li": (cpu(neurons.li), truth(functional.li)),

@@ -1,0 +1,230 @@
+"""The two passes of rate-based back-propagation, and which networks they can go through."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spikeloom.functional import rate_batch_norm, rate_neuron
+from spikeloom.functional.neurons.rate import RateState
+from spikeloom.kernels import door, operator_of
+from spikeloom.layers import (
+    BatchNorm,
+    Dropout,
+    NoNorm,
+    StepBatchNorm,
+    TemporalEffectiveBatchNorm,
+    Temporal,
+    ThresholdBatchNorm,
+    carry,
+    is_constant,
+    ruled,
+    standing_in,
+    units,
+)
+from spikeloom.layers.base import State, dynamics
+from spikeloom.learning.base import Unsupported
+
+LINEAR = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Flatten,
+    nn.Identity,
+)
+_lif_rate = door("lif_rate")
+
+
+class Simulation:
+    """One batch through a network: first its spikes, then its rates.
+
+    What the first pass found is kept here, for the second one; nothing stays on the layers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.neurons: dict[Temporal, RateState] = {}
+        self.norms: dict[BatchNorm, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        self.masks: dict[Dropout, Tensor] = {}
+
+    @torch.no_grad()
+    def run(self, x_seq: Tensor, size: int) -> Tensor:
+        """The outputs of the spiking network, ``size`` steps at a time, without a graph.
+
+        Running statistics of batch norms move here, and nowhere else.
+
+        Shape:
+            x_seq [T, N, *] -> [T, N, K]
+        """
+        pieces, states = [], None
+        with (
+            ruled(self.model, _spiking, Temporal),  # type: ignore[type-abstract]
+            standing_in(self.model, BatchNorm, self._normalise),
+            standing_in(self.model, Dropout, self._drop),
+        ):
+            for piece in x_seq.split(size):
+                y_seq, states = carry(self.model, piece, states)
+                pieces.append(y_seq)
+        layers = (module for module in self.model.modules() if isinstance(module, Temporal))
+        self.neurons = dict(zip(layers, states or (), strict=True))
+        self._check_norms(len(pieces))
+        torch.clear_autocast_cache()  # what it holds was made without a graph
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def rates(self, x_seq: Tensor) -> Tensor:
+        """The mean outputs as a function of the weights: one graph, as deep as the network.
+
+        Shape:
+            x_seq [T, N, *], the same as before -> [N, K]
+        """
+        x = x_seq[:1] if is_constant(x_seq) else x_seq.mean(0, keepdim=True)
+        with (
+            ruled(self.model, self._rate, Temporal),  # type: ignore[type-abstract]
+            standing_in(self.model, BatchNorm, self._normalise_mean),
+            standing_in(self.model, Dropout, self._drop),
+        ):
+            logits_seq: Tensor = self.model(x)
+        return logits_seq[0]
+
+    def _rate(self, neuron: Temporal, c_seq: Tensor, _: State) -> tuple[Tensor, State]:
+        found = self.neurons[neuron]
+        return rate_neuron(c_seq[0], found.rate, found.gain)[None], None
+
+    def _normalise(self, norm: BatchNorm, x_seq: Tensor) -> Tensor:
+        if not norm.training:
+            return type(norm).forward(norm, x_seq)
+        y_seq, *statistics = normalised(norm, x_seq)
+        self.norms[norm].append((statistics[0], statistics[1]))
+        return y_seq
+
+    def _normalise_mean(self, norm: BatchNorm, c_seq: Tensor) -> Tensor:
+        if not norm.training:
+            return type(norm).forward(norm, c_seq)
+        means, rstds = map(torch.stack, zip(*self.norms[norm], strict=True))
+        # E[(x - mean) rstd] = (c - centre) E[rstd], but for a correlation over the pieces.
+        rstd = rstds.mean(0)
+        centre = means[0] if len(means) == 1 else (means * rstds).mean(0) / rstd
+        return rate_batch_norm(c_seq[0], centre, rstd, norm.scaled_weight(), norm.bias)[None]
+
+    def _drop(self, dropout: Dropout, x_seq: Tensor) -> Tensor:
+        if not dropout.training or dropout.p == 0:
+            return x_seq
+        if dropout not in self.masks:
+            self.masks[dropout] = F.dropout(torch.ones_like(x_seq[0]), dropout.p)
+        return x_seq * self.masks[dropout]
+
+    def _check_norms(self, calls: int) -> None:
+        if any(len(found) != calls for found in self.norms.values()):
+            raise Unsupported(
+                "rate_bp keeps one mean and variance for each batch norm, and one is called twice; "
+                "give every place a norm of its own"
+            )
+
+
+def _spiking(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+    found: tuple[Tensor, State] = _lif_rate(x_seq, state, **neuron.arguments())
+    return found
+
+
+def normalised(norm: BatchNorm, x_seq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a norm puts out in training, with the mean and 1 / sqrt(var + eps) that it took.
+
+    Shape:
+        x_seq [T, N, C, *] -> [T, N, C, *], [C], [C]
+    Raises:
+        ValueError: one value per channel.
+    """
+    count = x_seq.numel() // x_seq.shape[2]
+    if count < 2:
+        raise ValueError(
+            f"a batch norm takes its variance from more than one value per channel, got "
+            f"{tuple(x_seq.shape)}; use a larger batch, or steps = 'multi'"
+        )
+    repeats = len(x_seq) if is_constant(x_seq) else 1
+    x = x_seq[0] if repeats > 1 else x_seq.flatten(0, 1)
+    seen_mean, seen_var = torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)
+    y, mean, rstd = torch.native_batch_norm(
+        x, norm.scaled_weight(), norm.bias, seen_mean, seen_var, True, 1.0, norm.eps
+    )
+    own = count // repeats  # of one step that is repeated; the variance is unbiased for all
+    seen_var *= (own - 1) / own * count / (count - 1) if repeats > 1 else 1.0
+    norm.running_mean.lerp_(seen_mean, norm.momentum)
+    norm.running_var.lerp_(seen_var, norm.momentum)
+    y_seq = y.expand(x_seq.shape) if repeats > 1 else y.unflatten(0, x_seq.shape[:2])
+    return y_seq, mean, rstd
+
+
+def refuse_followed(model: nn.Module) -> None:
+    """Raise Unsupported if somebody follows the neurons through the simulation."""
+    if any(m.rule is not dynamics for m in model.modules() if isinstance(m, Temporal)):
+        raise Unsupported(
+            "rate_bp simulates without a graph, and a callback (im_loss, say) takes a term of the "
+            "loss from the potentials of the simulation: it could get no gradient; leave it out or "
+            "use another learner"
+        )
+
+
+def refuse(model: nn.Module) -> None:
+    """Check that a network is LIF neurons, batch norms and linear maps.
+
+    A module of one's own that calls layers in its ``forward`` must say ``step_by_step = True`` of
+    its class, and may put them together by what is linear: sums, concatenation.
+
+    Raises:
+        Unsupported: with the first part that is not, and why.
+    """
+    for name, module in units("", model):
+        if reason := problem(module):
+            raise Unsupported(f"rate_bp cannot go through {name} ({type(module).__name__}): {reason}")
+    if not any(isinstance(module, Temporal) for module in model.modules()):
+        raise Unsupported("rate_bp needs spiking neurons, and the model has none; use bptt")
+    norms = (module for module in model.modules() if isinstance(module, BatchNorm))
+    if any(norm.together for norm in norms):
+        raise Unsupported(
+            "rate_bp takes the statistics of batch norms in one process; run one process, or leave "
+            "out the norm"
+        )
+
+
+def problem(module: nn.Module) -> str:
+    """Why the two passes cannot go through a layer; empty if they can."""
+    if isinstance(module, Temporal):
+        return _problem_of_neurons(module)
+    if isinstance(module, TemporalEffectiveBatchNorm | StepBatchNorm):
+        return (
+            "every step has a learnt scale of its own, of which a mean over time knows nothing; "
+            "use norm 'bn' or 'tdbn'"
+        )
+    if type(module) in (BatchNorm, ThresholdBatchNorm, Dropout, NoNorm):
+        return ""
+    if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.AdaptiveMaxPool2d):
+        return "the greatest of rates is not the rate of the greatest; use average pooling"
+    if isinstance(module, LINEAR):
+        return ""
+    return (
+        "it is not known to be linear, so that its mean output need not follow from its mean "
+        "input; between neurons there may be linear maps, average pooling, norms 'bn' and 'tdbn', "
+        "and dropout that is shared by all steps"
+    )
+
+
+def _problem_of_neurons(layer: Temporal) -> str:
+    if operator_of(layer.function) != "lif":
+        return (
+            "firing rate and gain are known for LIF neurons and their kin (lif, if, plif and ltmd "
+            "without learnt values) alone; use one of these, and no read-out that integrates"
+        )
+    learnt = [name for name, _ in layer.named_parameters()]
+    if learnt:
+        return (
+            f"{', '.join(sorted(learnt))} would get no gradient: the published traces are those "
+            "of the input current; fix it with learn = []"
+        )
+    return ""
