@@ -33,7 +33,7 @@ from spikeloom.functional.neurons import (
     recurrent_lif_step,
     recurrent_lif_trace,
 )
-from spikeloom.functional.norm_neuron import batch_norm, bn_lif
+from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_lif, bn_lif_rate
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
 from spikeloom.functional.rate_pass import rate_batch_norm, rate_neuron
 from spikeloom.functional.sequence import check_sequence, sequence, steps
@@ -81,7 +81,9 @@ __all__ = [
     "alif_step",
     "alif_trace",
     "batch_norm",
+    "batch_statistics",
     "bn_lif",
+    "bn_lif_rate",
     "check_sequence",
     "conv2d",
     "cuba_lif",

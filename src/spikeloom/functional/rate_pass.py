@@ -36,7 +36,8 @@ def rate_batch_norm(
     y = weight (c - mean) rstd + bias, where the statistics carry a gradient as if they were those
     of c: with x = (c - mean) rstd and g = dL/dy,
 
-        dL/dc = weight rstd (g - mean(g) - x mean(g x)),    dL/dweight = sum g x,    dL/dbias = sum g
+        dL/dc = weight rstd (g - mean(g) - x mean(g x)),
+        dL/dweight = sum g x,    dL/dbias = sum g
 
     the means over N and space. With ``mean`` and ``rstd`` over T, N and space of the currents whose
     mean over time is c, the value is the mean over time of the normalised currents.

@@ -73,10 +73,15 @@ def whole_only(model: nn.Module) -> str | None:
 
 
 def units(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Layers, and modules of which it is not known that they only pass sequences on."""
-    passes_on = isinstance(module, (nn.Sequential, OverTime))
-    passes_on = passes_on or getattr(type(module), "step_by_step", False)
-    if isinstance(module, Temporal) or not (passes_on and any(module.children())):
+    """Layers, and modules of which it is not known that they only pass sequences on, by name.
+
+    Args:
+        name: that of ``module``; empty for a whole network.
+        module: where to start.
+    """
+    passes_on = getattr(type(module), "step_by_step", False) and any(module.children())
+    passes_on = passes_on or isinstance(module, (nn.Sequential, OverTime))  # even an empty row
+    if isinstance(module, Temporal) or not passes_on:
         yield name or "the network", module
         return
     for inner, child in module.named_children():

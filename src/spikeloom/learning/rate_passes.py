@@ -1,23 +1,24 @@
 """The two passes of rate-based back-propagation, and which networks they can go through."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikeloom.functional import rate_batch_norm, rate_neuron
+from spikeloom.functional import batch_statistics, rate_batch_norm, rate_neuron
 from spikeloom.functional.neurons.rate import RateState
 from spikeloom.kernels import door, operator_of
 from spikeloom.layers import (
     BatchNorm,
     Dropout,
     NoNorm,
+    Stack,
     StepBatchNorm,
-    TemporalEffectiveBatchNorm,
     Temporal,
+    TemporalEffectiveBatchNorm,
     ThresholdBatchNorm,
     carry,
     is_constant,
@@ -39,7 +40,7 @@ LINEAR = (
     nn.Flatten,
     nn.Identity,
 )
-_lif_rate = door("lif_rate")
+_lif_rate, _bn_lif_rate = door("lif_rate"), door("bn_lif_rate")
 
 
 class Simulation:
@@ -53,6 +54,7 @@ class Simulation:
         self.neurons: dict[Temporal, RateState] = {}
         self.norms: dict[BatchNorm, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.masks: dict[Dropout, Tensor] = {}
+        self.before: dict[Temporal, BatchNorm] = {}  # whose input has yet to go through the norm
 
     @torch.no_grad()
     def run(self, x_seq: Tensor, size: int) -> Tensor:
@@ -65,7 +67,8 @@ class Simulation:
         """
         pieces, states = [], None
         with (
-            ruled(self.model, _spiking, Temporal),  # type: ignore[type-abstract]
+            ruled(self.model, self._spike, Temporal),  # type: ignore[type-abstract]
+            standing_in(self.model, Stack, self._row),
             standing_in(self.model, BatchNorm, self._normalise),
             standing_in(self.model, Dropout, self._drop),
         ):
@@ -93,6 +96,29 @@ class Simulation:
             logits_seq: Tensor = self.model(x)
         return logits_seq[0]
 
+    def _row(self, row: Stack, x_seq: Tensor) -> Tensor:
+        """What a row of layers puts out; a norm is left to the neurons that follow it."""
+        for layer, following in pairwise([*row, None]):
+            assert layer is not None
+            if _as_one(layer, following, x_seq):
+                assert isinstance(layer, BatchNorm)
+                assert isinstance(following, Temporal)
+                self.before[following] = layer
+            else:
+                x_seq = layer(x_seq)
+        return x_seq
+
+    def _spike(self, neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        norm = self.before.pop(neuron, None)
+        if norm is None:
+            found: tuple[Tensor, State] = _lif_rate(x_seq, state, **neuron.arguments())
+            return found
+        y_seq, state, mean, rstd = _bn_lif_rate(
+            x_seq, state=state, **_affine(norm), **neuron.arguments()
+        )
+        self.norms[norm].append((mean, rstd))
+        return y_seq, state
+
     def _rate(self, neuron: Temporal, c_seq: Tensor, _: State) -> tuple[Tensor, State]:
         found = self.neurons[neuron]
         return rate_neuron(c_seq[0], found.rate, found.gain)[None], None
@@ -100,8 +126,8 @@ class Simulation:
     def _normalise(self, norm: BatchNorm, x_seq: Tensor) -> Tensor:
         if not norm.training:
             return type(norm).forward(norm, x_seq)
-        y_seq, *statistics = normalised(norm, x_seq)
-        self.norms[norm].append((statistics[0], statistics[1]))
+        y_seq, mean, rstd = batch_statistics(x_seq, **_affine(norm))
+        self.norms[norm].append((mean, rstd))
         return y_seq
 
     def _normalise_mean(self, norm: BatchNorm, c_seq: Tensor) -> Tensor:
@@ -128,37 +154,27 @@ class Simulation:
             )
 
 
-def _spiking(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-    found: tuple[Tensor, State] = _lif_rate(x_seq, state, **neuron.arguments())
-    return found
+def _affine(norm: BatchNorm) -> dict[str, Any]:
+    return {
+        "weight": norm.scaled_weight(),
+        "bias": norm.bias,
+        "running_mean": norm.running_mean,
+        "running_var": norm.running_var,
+        "momentum": norm.momentum,
+        "eps": norm.eps,
+    }
 
 
-def normalised(norm: BatchNorm, x_seq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What a norm puts out in training, with the mean and 1 / sqrt(var + eps) that it took.
-
-    Shape:
-        x_seq [T, N, C, *] -> [T, N, C, *], [C], [C]
-    Raises:
-        ValueError: one value per channel.
-    """
-    count = x_seq.numel() // x_seq.shape[2]
-    if count < 2:
-        raise ValueError(
-            f"a batch norm takes its variance from more than one value per channel, got "
-            f"{tuple(x_seq.shape)}; use a larger batch, or steps = 'multi'"
-        )
-    repeats = len(x_seq) if is_constant(x_seq) else 1
-    x = x_seq[0] if repeats > 1 else x_seq.flatten(0, 1)
-    seen_mean, seen_var = torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)
-    y, mean, rstd = torch.native_batch_norm(
-        x, norm.scaled_weight(), norm.bias, seen_mean, seen_var, True, 1.0, norm.eps
+def _as_one(norm: nn.Module | None, neuron: nn.Module | None, x_seq: Tensor) -> bool:
+    """Whether a norm and the neurons after it may run as one operator."""
+    return (
+        isinstance(norm, BatchNorm)
+        and isinstance(neuron, Temporal)
+        and norm.training
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in (norm, neuron))
+        and x_seq.dim() > 2
+        and x_seq.shape[2] == norm.channels
     )
-    own = count // repeats  # of one step that is repeated; the variance is unbiased for all
-    seen_var *= (own - 1) / own * count / (count - 1) if repeats > 1 else 1.0
-    norm.running_mean.lerp_(seen_mean, norm.momentum)
-    norm.running_var.lerp_(seen_var, norm.momentum)
-    y_seq = y.expand(x_seq.shape) if repeats > 1 else y.unflatten(0, x_seq.shape[:2])
-    return y_seq, mean, rstd
 
 
 def refuse_followed(model: nn.Module) -> None:
@@ -182,7 +198,9 @@ def refuse(model: nn.Module) -> None:
     """
     for name, module in units("", model):
         if reason := problem(module):
-            raise Unsupported(f"rate_bp cannot go through {name} ({type(module).__name__}): {reason}")
+            raise Unsupported(
+                f"rate_bp cannot go through {name} ({type(module).__name__}): {reason}"
+            )
     if not any(isinstance(module, Temporal) for module in model.modules()):
         raise Unsupported("rate_bp needs spiking neurons, and the model has none; use bptt")
     norms = (module for module in model.modules() if isinstance(module, BatchNorm))
