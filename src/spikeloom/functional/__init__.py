@@ -35,7 +35,7 @@ from spikeloom.functional.neurons import (
 )
 from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_lif, bn_lif_rate
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
-from spikeloom.functional.rate_pass import rate_batch_norm, rate_neuron
+from spikeloom.functional.rate_pass import rate_batch_norm, rate_bn_neuron, rate_neuron
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -104,6 +104,7 @@ __all__ = [
     "linear",
     "max_pool2d",
     "rate_batch_norm",
+    "rate_bn_neuron",
     "rate_neuron",
     "recurrent_lif",
     "recurrent_lif_step",

@@ -1,13 +1,15 @@
 """The pass on firing rates: values that a simulation found, derivatives that it averaged.
 
 Linear maps need nothing: W E[s[t]] = E[W s[t]]. What is not linear, neurons and the statistics of a
-batch, is replaced by the two functions here.
+batch, is replaced by the functions here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def rate_neuron(c: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
@@ -57,6 +59,24 @@ def rate_batch_norm(
     return y
 
 
+def rate_bn_neuron(
+    c: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    rate: Tensor,
+    gain: Tensor,
+) -> Tensor:
+    """:func:`rate_neuron` of :func:`rate_batch_norm`, whose value nobody needs.
+
+    Shape:
+        c, rate, gain [N, C, *], the others [C] -> [N, C, *]
+    """
+    found: Tensor = _RateNormNeuron.apply(c, mean, rstd, weight, bias, rate, gain)  # type: ignore[no-untyped-call]
+    return found
+
+
 class _RateNeuron(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, c: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
@@ -76,19 +96,36 @@ class _RateNorm(torch.autograd.Function):
         ctx: Any, c: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(c, mean, rstd, weight)
-        channel = (1, -1, *[1] * (c.dim() - 2))
-        scale = rstd if weight is None else rstd * weight
-        offset = -mean * scale if bias is None else bias - mean * scale
-        return (c * scale.view(channel) + offset.view(channel)).to(c.dtype)
+        return F.batch_norm(c, mean, rstd**-2, weight, bias, training=False, eps=0.0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        c, mean, rstd, weight = ctx.saved_tensors
-        need = ctx.needs_input_grad
-        # That of an ordinary batch norm, but for whose statistics these are.
-        grad_c, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-            grads[0].to(c.dtype), c, weight, None, None, mean, rstd, True, 0.0,
-            [need[0], need[3], need[4]],
-        )  # fmt: skip
-        given = ((grad_weight, need[3]), (grad_bias, need[4]))
-        return grad_c, None, None, *(grad if want else None for grad, want in given)
+        return _through_norm(grads[0], ctx.saved_tensors, ctx.needs_input_grad)
+
+
+class _RateNormNeuron(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        c, mean, rstd, weight, _, rate, gain = given
+        ctx.save_for_backward(c, mean, rstd, weight, gain)
+        return rate.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        *norm, gain = ctx.saved_tensors
+        return *_through_norm(grads[0] * gain, norm, ctx.needs_input_grad), None, None
+
+
+def _through_norm(
+    grad: Tensor, norm: Sequence[Any], need: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Gradients of c, mean, rstd, weight and bias: those of an ordinary batch norm of c.
+
+    But mean and rstd are not those of c alone.
+    """
+    c, mean, rstd, weight = norm
+    grad_c, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
+        grad.to(c.dtype), c, weight, None, None, mean, rstd, True, 0.0, [need[0], need[3], need[4]]
+    )
+    given = ((grad_weight, need[3]), (grad_bias, need[4]))
+    return grad_c, None, None, *(part if want else None for part, want in given)

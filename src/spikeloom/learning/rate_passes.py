@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikeloom.functional import batch_statistics, rate_batch_norm, rate_neuron
-from spikeloom.functional.neurons.rate import RateState
+from spikeloom.functional import batch_statistics, rate_batch_norm, rate_bn_neuron, rate_neuron
 from spikeloom.kernels import door, operator_of
 from spikeloom.layers import (
     BatchNorm,
@@ -51,7 +50,7 @@ class Simulation:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.neurons: dict[Temporal, RateState] = {}
+        self.neurons: dict[Temporal, tuple[Tensor, Tensor]] = {}  # rate and gain
         self.norms: dict[BatchNorm, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.masks: dict[Dropout, Tensor] = {}
         self.before: dict[Temporal, BatchNorm] = {}  # whose input has yet to go through the norm
@@ -76,7 +75,11 @@ class Simulation:
                 y_seq, states = carry(self.model, piece, states)
                 pieces.append(y_seq)
         layers = (module for module in self.model.modules() if isinstance(module, Temporal))
-        self.neurons = dict(zip(layers, states or (), strict=True))
+        # The sums are ours alone: dividing them in place spares two tensors a layer.
+        self.neurons = {
+            layer: (state.spike_sum.div_(state.steps), state.gain_sum.div_(state.steps))
+            for layer, state in zip(layers, states or (), strict=True)
+        }
         self._check_norms(len(pieces))
         torch.clear_autocast_cache()  # what it holds was made without a graph
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
@@ -90,6 +93,7 @@ class Simulation:
         x = x_seq[:1] if is_constant(x_seq) else x_seq.mean(0, keepdim=True)
         with (
             ruled(self.model, self._rate, Temporal),  # type: ignore[type-abstract]
+            standing_in(self.model, Stack, self._row),
             standing_in(self.model, BatchNorm, self._normalise_mean),
             standing_in(self.model, Dropout, self._drop),
         ):
@@ -120,8 +124,11 @@ class Simulation:
         return y_seq, state
 
     def _rate(self, neuron: Temporal, c_seq: Tensor, _: State) -> tuple[Tensor, State]:
-        found = self.neurons[neuron]
-        return rate_neuron(c_seq[0], found.rate, found.gain)[None], None
+        norm = self.before.pop(neuron, None)
+        if norm is None:
+            return rate_neuron(c_seq[0], *self.neurons[neuron])[None], None
+        statistics = *self._statistics(norm), norm.scaled_weight(), norm.bias
+        return rate_bn_neuron(c_seq[0], *statistics, *self.neurons[neuron])[None], None
 
     def _normalise(self, norm: BatchNorm, x_seq: Tensor) -> Tensor:
         if not norm.training:
@@ -133,11 +140,15 @@ class Simulation:
     def _normalise_mean(self, norm: BatchNorm, c_seq: Tensor) -> Tensor:
         if not norm.training:
             return type(norm).forward(norm, c_seq)
+        statistics = *self._statistics(norm), norm.scaled_weight(), norm.bias
+        return rate_batch_norm(c_seq[0], *statistics)[None]
+
+    def _statistics(self, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+        """Mean and 1 / standard deviation by which a norm takes the mean input current."""
         means, rstds = map(torch.stack, zip(*self.norms[norm], strict=True))
         # E[(x - mean) rstd] = (c - centre) E[rstd], but for a correlation over the pieces.
         rstd = rstds.mean(0)
-        centre = means[0] if len(means) == 1 else (means * rstds).mean(0) / rstd
-        return rate_batch_norm(c_seq[0], centre, rstd, norm.scaled_weight(), norm.bias)[None]
+        return means[0] if len(means) == 1 else (means * rstds).mean(0) / rstd, rstd
 
     def _drop(self, dropout: Dropout, x_seq: Tensor) -> Tensor:
         if not dropout.training or dropout.p == 0:
