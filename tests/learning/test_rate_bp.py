@@ -26,6 +26,7 @@ from spikeloom.layers import (
     StepBatchNorm,
     TemporalEffectiveBatchNorm,
     ThresholdBatchNorm,
+    norms,
 )
 from spikeloom.layers.base import dynamics
 from spikeloom.learning import Batch, Progress, Unsupported
@@ -395,6 +396,12 @@ class Own(nn.Module):
 def test_what_the_passes_cannot_go_through_is_refused(layer, reason) -> None:
     with pytest.raises(Unsupported, match=reason):
         RateBP().prepare(nn.Sequential(LIF(), layer))
+
+
+def test_norms_that_several_processes_share_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norms, "_processes", lambda: 2)
+    with pytest.raises(Unsupported, match="several share them"):
+        RateBP().step(mlp(2, BatchNorm), static(2), LOSS, START)
 
 
 def test_a_network_without_neurons_is_refused() -> None:

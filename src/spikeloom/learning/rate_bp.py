@@ -6,7 +6,8 @@ from torch import nn
 
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.learning.base import Batch, Loss, Metrics, Progress, of_batch
-from spikeloom.learning.rate_passes import Simulation, refuse, refuse_followed
+from spikeloom.learning.rate_passes import Simulation
+from spikeloom.learning.rate_refusals import refuse, refuse_now
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -45,8 +46,8 @@ class RateBP:
             large as those of BPTT.
     Raises:
         ValueError: unknown ``steps``.
-        Unsupported: the model is not linear between its neurons, or these are not LIF; see
-            :func:`spikeloom.learning.rate_passes.refuse`.
+        Unsupported: the model is not linear between its neurons, or these are not LIF; a callback
+            takes a term of the loss from the simulation; several processes share batch norms.
     Source:
         Yu et al., NeurIPS 2024 (arXiv 2410.11488): rate_M and rate_S. Where the authors' code
         takes the last step's statistics (single) or frame, here it is the mean.
@@ -62,7 +63,7 @@ class RateBP:
         return model
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
-        refuse_followed(model)
+        refuse_now(model)
         T = len(batch.x_seq)
         simulation = Simulation(model)
         logits_seq = simulation.run(batch.x_seq, T if self.steps == "multi" else 1)
