@@ -3,7 +3,7 @@
 Spiking VGG-11 at quarter width, one image batch [N, 3, 32, 32] repeated T times, batch norm over T
 and N, LIF (keep 0.2, soft reset left out of the gradient), cross-entropy of the mean, SGD with
 momentum, float32. Each way and T is a process of its own, which also times the forward alone; what
-is left of a step is called backward. Before that, in float64 and with fixed statistics of the norms,
+is left of a step is called backward. Before that, in float64 and with fixed norm statistics,
 all ways must agree on the loss, and on the gradient of the last layer (T times as large as rate_bp
 has it), where the method is exact.
 
