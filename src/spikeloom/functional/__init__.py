@@ -10,6 +10,7 @@ from spikeloom.functional.neurons import (
     ALIFTrace,
     CubaState,
     CubaTrace,
+    RateState,
     RecurrentState,
     RecurrentTrace,
     Reset,
@@ -24,14 +25,17 @@ from spikeloom.functional.neurons import (
     if_,
     li,
     lif,
+    lif_rate,
+    lif_rate_step,
     lif_step,
     lif_trace,
     recurrent_lif,
     recurrent_lif_step,
     recurrent_lif_trace,
 )
-from spikeloom.functional.norm_neuron import batch_norm, bn_lif
+from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_lif, bn_lif_rate
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
+from spikeloom.functional.rate_pass import rate_batch_norm, rate_bn_neuron, rate_neuron
 from spikeloom.functional.sequence import check_sequence, sequence, steps
 from spikeloom.functional.surrogate import (
     Arctan,
@@ -61,6 +65,7 @@ __all__ = [
     "FastSigmoid",
     "Gaussian",
     "MultiGaussian",
+    "RateState",
     "Rectangle",
     "RecurrentState",
     "RecurrentTrace",
@@ -76,7 +81,9 @@ __all__ = [
     "alif_step",
     "alif_trace",
     "batch_norm",
+    "batch_statistics",
     "bn_lif",
+    "bn_lif_rate",
     "check_sequence",
     "conv2d",
     "cuba_lif",
@@ -90,10 +97,15 @@ __all__ = [
     "if_",
     "li",
     "lif",
+    "lif_rate",
+    "lif_rate_step",
     "lif_step",
     "lif_trace",
     "linear",
     "max_pool2d",
+    "rate_batch_norm",
+    "rate_bn_neuron",
+    "rate_neuron",
     "recurrent_lif",
     "recurrent_lif_step",
     "recurrent_lif_trace",

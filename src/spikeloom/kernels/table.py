@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import conv, linear, maxpool, native, neurons, norms, recurrent
+from spikeloom.kernels.cpu import conv, linear, maxpool, native, neurons, norms, rates, recurrent
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         truth(functional.recurrent_lif),
     ),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
+    "lif_rate": (cpu(rates.lif_rate, rates.objections), truth(functional.lif_rate)),
+    "bn_lif_rate": (cpu(rates.bn_lif_rate, rates.norm_objections), truth(functional.bn_lif_rate)),
     "conv2d": (cpu(conv.conv2d, conv.objections), truth(functional.conv2d)),
     "max_pool2d": (cpu(maxpool.max_pool2d, maxpool.objections), truth(functional.max_pool2d)),
 }

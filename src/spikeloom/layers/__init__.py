@@ -1,7 +1,7 @@
 """Layers: parameters and one call over a sequence [T, N, *]."""
 
-from spikeloom.layers.base import Neuron, Rule, Temporal, ruled
-from spikeloom.layers.carry import carry, unrolled, whole_only
+from spikeloom.layers.base import Neuron, Rule, Temporal, ruled, standing_in
+from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.learnable import neuron_values
@@ -59,6 +59,8 @@ __all__ = [
     "ruled",
     "set_surrogate",
     "spikes",
+    "standing_in",
+    "units",
     "unrolled",
     "whole_only",
 ]

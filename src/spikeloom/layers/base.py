@@ -1,12 +1,14 @@
 """What every layer with dynamics is: a function of ``spikeloom.functional`` and one rule.
 
 The layer reaches its dynamics through one replaceable ``rule``; :func:`ruled` swaps it for the
-length of a ``with``. This is the only hook that a training method gets.
+length of a ``with``. Layers without dynamics have no rule; :func:`standing_in` replaces what those
+compute. A training method gets these two hooks and no other.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -97,3 +99,30 @@ def ruled(
     finally:
         for layer, old in zip(layers, before, strict=True):
             layer.rule = old
+
+
+@contextmanager
+def standing_in(
+    model: nn.Module, kind: type[nn.Module], forward: Callable[..., Tensor]
+) -> Iterator[None]:
+    """Let every layer of a kind compute ``forward(layer, x_seq)`` inside the block.
+
+    For layers without dynamics; those that have some follow a ``rule``, see :func:`ruled`.
+
+    Args:
+        model: where to look for them.
+        kind: which layers, subclasses included.
+        forward: what they compute; ``type(layer).forward`` is what they do by themselves.
+    """
+    layers = [module for module in model.modules() if isinstance(module, kind)]
+    before = [vars(layer).get("forward") for layer in layers]
+    try:
+        for layer in layers:
+            vars(layer)["forward"] = partial(forward, layer)
+        yield
+    finally:
+        for layer, old in zip(layers, before, strict=True):
+            if old is None:
+                vars(layer).pop("forward", None)
+            else:
+                vars(layer)["forward"] = old

@@ -59,7 +59,7 @@ def whole_only(model: nn.Module) -> str | None:
     A module of your own that calls layers in its ``forward`` counts as one that mixes steps, unless
     its class says ``step_by_step = True``: that time passes only inside the layers.
     """
-    for name, module in _units("", model):
+    for name, module in units("", model):
         if isinstance(module, Temporal) and module.rule is not dynamics:
             return f"{name} ({type(module).__name__}) follows a rule that may look at all steps"
         steady = not module.training
@@ -72,15 +72,20 @@ def whole_only(model: nn.Module) -> str | None:
     return None
 
 
-def _units(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Layers, and modules of which it is not known that they only pass sequences on."""
-    passes_on = isinstance(module, (nn.Sequential, OverTime))
-    passes_on = passes_on or getattr(type(module), "step_by_step", False)
-    if isinstance(module, Temporal) or not (passes_on and any(module.children())):
+def units(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Layers, and modules of which it is not known that they only pass sequences on, by name.
+
+    Args:
+        name: that of ``module``; empty for a whole network.
+        module: where to start.
+    """
+    passes_on = getattr(type(module), "step_by_step", False) and any(module.children())
+    passes_on = passes_on or isinstance(module, (nn.Sequential, OverTime))  # even an empty row
+    if isinstance(module, Temporal) or not passes_on:
         yield name or "the network", module
         return
     for inner, child in module.named_children():
-        yield from _units(f"{name}.{inner}".lstrip("."), child)
+        yield from units(f"{name}.{inner}".lstrip("."), child)
 
 
 def unrolled(model: nn.Module, x_seq: Tensor) -> Tensor:

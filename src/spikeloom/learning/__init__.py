@@ -15,6 +15,7 @@ from spikeloom.learning.dspike import DspikeSearch
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.im_loss import IMLoss
+from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.thresholds import Thresholds
 
@@ -30,6 +31,7 @@ __all__ = [
     "Loss",
     "Metrics",
     "Progress",
+    "RateBP",
     "ShortcutBP",
     "Thresholds",
     "Unsupported",

@@ -11,6 +11,7 @@ from spikeloom.functional.neurons.cuba import (
 from spikeloom.functional.neurons.graded import graded
 from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
+from spikeloom.functional.neurons.rate import RateState, lif_rate, lif_rate_step
 from spikeloom.functional.neurons.recurrent import (
     RecurrentState,
     RecurrentTrace,
@@ -24,6 +25,7 @@ __all__ = [
     "ALIFTrace",
     "CubaState",
     "CubaTrace",
+    "RateState",
     "RecurrentState",
     "RecurrentTrace",
     "Reset",
@@ -38,6 +40,8 @@ __all__ = [
     "if_",
     "li",
     "lif",
+    "lif_rate",
+    "lif_rate_step",
     "lif_step",
     "lif_trace",
     "recurrent_lif",

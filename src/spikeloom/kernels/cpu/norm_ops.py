@@ -74,7 +74,7 @@ def forward(given: Given) -> Outputs:
         norm = norm._replace(mean=mean, var=var)
     if out.numel():
         given = given._replace(x_seq=x_seq, norm=norm)
-        call, _alive = _structure(given, Values(), batch)
+        call, _alive = structure(given, Values(), batch)
         call.neuron.out, call.neuron.v_end = out.data_ptr(), v_end.data_ptr()
         native.run("spikeloom_norm_forward", call)
     else:
@@ -96,7 +96,7 @@ def backward(
     keep, threshold = (ops.sum_for(value, want, x_seq) for value, want in pairs)
     if x_seq.numel():
         sums = Values(keep, None, threshold)
-        call, _alive = _structure(given._replace(x_seq=x_seq), sums, batch)
+        call, _alive = structure(given._replace(x_seq=x_seq), sums, batch)
         grad_out, grad_v_end = sequence_as(x_seq, grads[0]), step_as(x_seq, grads[1])
         neuron = call.neuron
         neuron.grad_out, neuron.grad_stride = ops.address(grad_out), ops.time_stride(grad_out)
@@ -108,7 +108,7 @@ def backward(
     return grad_x, grad_v, *affine, *found
 
 
-def _structure(given: Given, sums: Values, batch: bool) -> tuple[NormCall, list[Maybe]]:
+def structure(given: Given, sums: Values, batch: bool) -> tuple[NormCall, list[Maybe]]:
     """The structure with all but the addresses of results; and tensors it points into."""
     x_seq, v = given.x_seq, step_as(given.x_seq, given.v)
     values = Values(given.keep, None, given.threshold)

@@ -42,7 +42,7 @@ def bn_lif(
     keep, keep_number, gain = neurons.leak(decay)
     threshold, threshold_number = neurons.number_or_tensor(v_threshold)
     norm = Norm(
-        _wide(weight), _wide(bias),
+        wide(weight), wide(bias),
         None if training else running_mean.float(), None if training else running_var.float(),
     )  # fmt: skip
     given = Given(
@@ -59,11 +59,27 @@ def bn_lif(
     out, v_end, mean, var = norm_ops.run(given)
     values = x_seq.numel() // max(1, x_seq.shape[2])
     if training and values:
-        with torch.no_grad():
-            unbiased = var * (values / (values - 1))
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+        move(running_mean, running_var, mean, var, values, momentum)
     return out, v_end
+
+
+@torch.no_grad()
+def move(
+    running_mean: Tensor,
+    running_var: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    values: int,
+    momentum: float,
+) -> None:
+    """Let the running averages follow the statistics of so many values a channel.
+
+    Shape:
+        all [C]; ``var`` is the biased one
+    """
+    unbiased = var * (values / (values - 1))
+    running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+    running_var.lerp_(unbiased.to(running_var.dtype), momentum)
 
 
 def objections(
@@ -101,5 +117,6 @@ def objections(
         yield "statistics of one value per channel"
 
 
-def _wide(value: Tensor | None) -> Tensor | None:
+def wide(value: Tensor | None) -> Tensor | None:
+    """In float32, as the kernels read it."""
     return None if value is None else value.float()

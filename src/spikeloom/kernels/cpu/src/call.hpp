@@ -36,6 +36,10 @@ struct Call {
   void *out, *v_end, *w_end, *saved;
   const void *grad_out, *grad_v_end, *grad_w_end;
   void *grad_x, *grad_v, *grad_w;
+  // Of LIF that notes its rate (p_end is not null): sums before and after; null: 0. All states,
+  // v and v_end too, are then float32.
+  const float *p, *spike_sum, *gain_sum;
+  float *p_end, *spike_sum_end, *gain_sum_end;
 };
 
 // One block of neurons through all steps. `sums` has one double for each Value, in the order

@@ -3,6 +3,7 @@
 #include "cell.hpp"
 #include "curves.hpp"
 #include "lanes.hpp"
+#include "rates.hpp"
 
 namespace {
 
@@ -47,6 +48,31 @@ void forward_block(const Call& c, int64_t first, int64_t count, float* scratch) 
   }
   store_state<IO>(c.v_end, v_row, first, count);
   if constexpr (K == CUBA_LIF || K == ALIF) store_state<IO>(c.w_end, w_row, first, count);
+  settle();
+}
+
+// LIF that notes its rate.
+template <class IO, bool EACH>
+void rate_block(const Call& c, int64_t first, int64_t count, float* scratch) {
+  Rows rows{scratch, scratch_row(count)};
+  const Cell<LIF, EACH> cell(c, first, count, rows);
+  const Rates<EACH> rates(c, cell, first, count, rows);
+  float* v_row = rows.take();
+  load_state<float>(c.v, cell.rest, first, count, v_row);
+  const bool out_streams = streams(c, c.out, sizeof(IO), BEYOND_CACHE);
+  for (int64_t t = 0; t < c.steps; ++t) {
+    const IO* x = (const IO*)c.x + t * c.x_stride + first;
+    IO* out = (IO*)c.out + t * c.neurons + first;
+    each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
+      vf v = get(v_row + i), w{}, h, u;
+      vf s = cell.step(get(x + i, left), v, w, h, u, i);
+      rates.note(h, u, s, i);
+      put(out + i, s, left, out_streams);
+      put(v_row + i, v);
+    });
+  }
+  store_state<float>(c.v_end, v_row, first, count);
+  rates.finish(first, count);
   settle();
 }
 
@@ -250,6 +276,10 @@ void forward_as(const Call& c, int64_t first, int64_t count, float* scratch) {
 }
 template <class IO>
 void forward_kind(const Call& c, int64_t first, int64_t count, float* scratch) {
+  if (c.p_end) {
+    if (any_per_neuron(c)) return rate_block<IO, true>(c, first, count, scratch);
+    return rate_block<IO, false>(c, first, count, scratch);
+  }
   switch (c.kind) {
     case LIF: return forward_as<IO, LIF>(c, first, count, scratch);
     case CUBA_LIF: return forward_as<IO, CUBA_LIF>(c, first, count, scratch);

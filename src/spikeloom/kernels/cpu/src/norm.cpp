@@ -5,6 +5,7 @@
 #include "back.hpp"
 #include "cell.hpp"
 #include "lanes.hpp"
+#include "rates.hpp"
 
 namespace {
 
@@ -115,6 +116,35 @@ void forward_as(const NormCall& n, const float* numbers, int64_t first, int64_t 
     });
   }
   store_state<IO>(c.v_end, v_row, first, count);
+  settle();
+}
+
+template <class IO, bool EACH>
+void rates_as(const NormCall& n, const float* numbers, int64_t first, int64_t count, float* scratch,
+              double*) {
+  const Call& c = n.neuron;
+  Rows rows{scratch, scratch_row(count)};
+  const Cell<LIF, EACH> cell(c, first, count, rows);
+  const Rates<EACH> rates(c, cell, first, count, rows);
+  const float* scale = spread_channels(n, numbers, first, count, rows);
+  const float* offset = spread_channels(n, numbers + n.channels, first, count, rows);
+  float* v_row = rows.take();
+  load_state<float>(c.v, cell.rest, first, count, v_row);
+  const bool past = streams(c, c.out, sizeof(IO));
+  for (int64_t t = 0; t < c.steps; ++t) {
+    const IO* x = (const IO*)c.x + t * c.x_stride + first;
+    IO* out = (IO*)c.out + t * c.neurons + first;
+    each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
+      vf v = get(v_row + i), w{}, h, u;
+      __builtin_prefetch(x + c.x_stride + i);
+      vf s = cell.step(get(x + i, left) * get(scale + i) + get(offset + i), v, w, h, u, i);
+      rates.note(h, u, s, i);
+      put(out + i, s, left, past);
+      put(v_row + i, v);
+    });
+  }
+  store_state<float>(c.v_end, v_row, first, count);
+  rates.finish(first, count);
   settle();
 }
 
@@ -242,6 +272,9 @@ void forward(const NormCall& n, const float* numbers, int64_t first, int64_t cou
   const bool half = n.neuron.dtype == BFLOAT16;
   auto run = each(n.neuron) ? (half ? forward_as<bf16, true> : forward_as<float, true>)
                             : (half ? forward_as<bf16, false> : forward_as<float, false>);
+  if (n.neuron.p_end)
+    run = each(n.neuron) ? (half ? rates_as<bf16, true> : rates_as<float, true>)
+                         : (half ? rates_as<bf16, false> : rates_as<float, false>);
   run(n, numbers, first, count, scratch, sums);
 }
 void backward(const NormCall& n, const float* numbers, int64_t first, int64_t count, float* scratch,
