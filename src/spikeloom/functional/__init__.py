@@ -10,6 +10,8 @@ from spikeloom.functional.neurons import (
     ALIFTrace,
     CubaState,
     CubaTrace,
+    DoubleExponentialState,
+    DoubleExponentialTrace,
     RecurrentState,
     RecurrentTrace,
     Reset,
@@ -20,6 +22,10 @@ from spikeloom.functional.neurons import (
     cuba_lif,
     cuba_lif_step,
     cuba_lif_trace,
+    double_exponential,
+    double_exponential_step,
+    double_exponential_trace,
+    early,
     graded,
     if_,
     li,
@@ -29,6 +35,7 @@ from spikeloom.functional.neurons import (
     recurrent_lif,
     recurrent_lif_step,
     recurrent_lif_trace,
+    timed,
 )
 from spikeloom.functional.norm_neuron import batch_norm, bn_lif
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
@@ -56,6 +63,8 @@ __all__ = [
     "CubaState",
     "CubaTrace",
     "Decay",
+    "DoubleExponentialState",
+    "DoubleExponentialTrace",
     "Dspike",
     "Exponential",
     "FastSigmoid",
@@ -82,6 +91,10 @@ __all__ = [
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
+    "double_exponential",
+    "double_exponential_step",
+    "double_exponential_trace",
+    "early",
     "encode",
     "euler",
     "exponential",
@@ -103,4 +116,5 @@ __all__ = [
     "stdp_conv2d",
     "stdp_linear",
     "steps",
+    "timed",
 ]

@@ -1,0 +1,73 @@
+"""Transforms of weights: what a layer computes with, from what is trained.
+
+A transform is registered as ``weight`` and made from a layer's number of outputs; it maps the raw
+weight to one of the same shape. :func:`transform_weights` puts one on every convolution and linear
+map of a model, by ``torch.nn.utils.parametrize``: ``layer.weight`` is then the transformed weight,
+wherever it is read, and ``layer.parametrizations.weight.original`` the trained one.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from spikeloom.layers.double_exponential import PAPER
+from spikeloom.registry import register
+
+EPS = 1e-5
+
+
+@register("weight", "standardised", paper=PAPER, status="exact")
+class Standardised(nn.Module):
+    """Weights of mean 0 and deviation 1 for each output, with a learnt scale and shift.
+
+    w = gamma (raw - mean(raw)) / sqrt(var(raw) + 1e-5) + beta, mean and (unbiased) variance over
+    all inputs of an output. ``beta`` is part of the weights, no bias.
+
+    Args:
+        channels: outputs of the layer.
+    Shape:
+        raw [C, *] -> [C, *]
+    Source:
+        As in the code of Zhu et al., NeurIPS 2023.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        rows = raw.flatten(1)
+        if rows.shape[1] < 2:
+            raise ValueError(
+                f"standardised weights need two inputs for each output, got weights of shape "
+                f"{tuple(raw.shape)}"
+            )
+        var, mean = torch.var_mean(rows, 1)
+        each = (-1, *[1] * (raw.dim() - 1))
+        scale = self.gamma * torch.rsqrt(var + EPS)
+        return raw * scale.view(each) + (self.beta - mean * scale).view(each)
+
+
+def transform_weights(model: nn.Module, make: Callable[[int], nn.Module]) -> nn.Module:
+    """Put a transform on the weight of every convolution and linear map of ``model``, in place.
+
+    Args:
+        model: its weights keep their values as raw ones; biases stay as they are.
+        make: makes a transform from a layer's number of outputs.
+    """
+    maps = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    for layer in maps:
+        transform = make(layer.weight.shape[0]).to(layer.weight.device, layer.weight.dtype)
+        parametrize.register_parametrization(layer, "weight", transform)
+    return model
+
+
+def transform_of(layer: nn.Module) -> nn.Module | None:
+    """The transform of a layer's weight; None if the weight itself is trained."""
+    if not parametrize.is_parametrized(layer, "weight"):
+        return None
+    found: nn.Module = layer.parametrizations.weight[0]  # type: ignore[union-attr, index, assignment]
+    return found
