@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import conv, linear, maxpool, native, neurons, norms, recurrent
+from spikeloom.kernels.cpu import conv, linear, maxpool, native, neurons, norms, recurrent, timed
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         cpu(recurrent.recurrent_lif, recurrent.objections),
         truth(functional.recurrent_lif),
     ),
-    "timed": (truth(functional.timed),),
+    "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
     "conv2d": (cpu(conv.conv2d, conv.objections), truth(functional.conv2d)),
     "max_pool2d": (cpu(maxpool.max_pool2d, maxpool.objections), truth(functional.max_pool2d)),

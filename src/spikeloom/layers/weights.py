@@ -23,14 +23,17 @@ class Standardised(nn.Module):
     """Weights of mean 0 and deviation 1 for each output, with a learnt scale and shift.
 
     w = gamma (raw - mean(raw)) / sqrt(var(raw) + 1e-5) + beta, mean and (unbiased) variance over
-    all inputs of an output. ``beta`` is part of the weights, no bias.
+    all inputs of an output. ``beta`` is part of the weights, no bias. A weight that is assigned is
+    scaled to the deviation that raw weights of that many inputs start with, 1/sqrt(3 inputs):
+    the result does not depend on it, but how far a step of the optimizer turns it does.
 
     Args:
         channels: outputs of the layer.
     Shape:
         raw [C, *] -> [C, *]
     Source:
-        As in the code of Zhu et al., NeurIPS 2023.
+        As in the code of Zhu et al., NeurIPS 2023. Inferred: the deviation of raw weights, which is
+        that of PyTorch's own layers.
     """
 
     def __init__(self, channels: int) -> None:
@@ -38,17 +41,28 @@ class Standardised(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels))
         self.beta = nn.Parameter(torch.zeros(channels))
 
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Raw weights for a given weight, but for its mean and scale."""
+        var, mean = torch.var_mean(self._rows(weight), 1)
+        each = (-1, *[1] * (weight.dim() - 1))
+        scale = torch.rsqrt(3 * weight[0].numel() * (var + EPS * var.mean()))
+        return (weight - mean.view(each)) * scale.view(each)
+
     def forward(self, raw: Tensor) -> Tensor:
+        var, mean = torch.var_mean(self._rows(raw), 1)
+        each = (-1, *[1] * (raw.dim() - 1))
+        scale = self.gamma * torch.rsqrt(var + EPS)
+        return raw * scale.view(each) + (self.beta - mean * scale).view(each)
+
+    @staticmethod
+    def _rows(raw: Tensor) -> Tensor:
         rows = raw.flatten(1)
         if rows.shape[1] < 2:
             raise ValueError(
                 f"standardised weights need two inputs for each output, got weights of shape "
                 f"{tuple(raw.shape)}"
             )
-        var, mean = torch.var_mean(rows, 1)
-        each = (-1, *[1] * (raw.dim() - 1))
-        scale = self.gamma * torch.rsqrt(var + EPS)
-        return raw * scale.view(each) + (self.beta - mean * scale).view(each)
+        return rows
 
 
 def transform_weights(model: nn.Module, make: Callable[[int], nn.Module]) -> nn.Module:

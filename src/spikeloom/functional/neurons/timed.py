@@ -73,22 +73,30 @@ def timed(
         >>> x_seq.grad.flatten().tolist()[0] > x_seq.grad.flatten().tolist()[1] > 0
         True
     """
-    check_inputs(x_seq, v_threshold=v_threshold)
-    check_link(x_seq, link_seq)
-    if not tau_grad >= 1 or not clip > 0:
-        raise ValueError(f"need tau_grad >= 1 and clip > 0, got {tau_grad} and {clip}")
-    given = response(tau_m, tau_s), 1 - 1 / tau_grad, v_threshold, clip, y
-    spike_seq: Tensor = _Timed.apply(x_seq, link_seq, *given)  # type: ignore[no-untyped-call]
+    given, keep_g = prepared(x_seq, link_seq, tau_m, tau_s, tau_grad, v_threshold, clip)
+    spike_seq: Tensor = _Timed.apply(x_seq, link_seq, given, keep_g, v_threshold, clip, y)  # type: ignore[no-untyped-call]
     return spike_seq
 
 
-def check_link(x_seq: Tensor, link_seq: Tensor | None) -> None:
-    """Raise ValueError unless both sequences have one shape."""
+def prepared(
+    x_seq: Tensor,
+    link_seq: Tensor | None,
+    tau_m: float,
+    tau_s: float,
+    tau_grad: float,
+    v_threshold: Value,
+    clip: float,
+) -> tuple[Response, float]:
+    """The numbers that :func:`timed` computes with, once its arguments are checked."""
+    check_inputs(x_seq, v_threshold=v_threshold)
     if link_seq is not None and link_seq.shape != x_seq.shape:
         raise ValueError(
             f"link_seq has shape {tuple(link_seq.shape)}, x_seq {tuple(x_seq.shape)}; both stand "
             "for the same current"
         )
+    if not tau_grad >= 1 or not clip > 0:
+        raise ValueError(f"need tau_grad >= 1 and clip > 0, got {tau_grad} and {clip}")
+    return response(tau_m, tau_s), 1 - 1 / tau_grad
 
 
 def early(spike_seq: Tensor) -> Tensor:
