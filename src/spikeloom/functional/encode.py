@@ -1,8 +1,8 @@
 """From values to spikes: what turns data without a time axis into sequences [T, N, *].
 
-The encoders (``constant``, ``intensity``, ``poisson``, ``latency``) take ``(x, T)`` and are found by name;
-``level_crossing`` turns signals that already have a time axis into ON and OFF events. Only
-``constant`` and ``intensity`` pass a gradient to their input.
+The encoders (``constant``, ``intensity``, ``poisson``, ``latency``) take ``(x, T)`` and are found
+by name; ``level_crossing`` turns signals that already have a time axis into ON and OFF events.
+Only ``constant`` and ``intensity`` pass a gradient to their input.
 """
 
 from typing import Literal

@@ -214,7 +214,7 @@ def _check_channels(neuron: DoubleExponential, maps: list[Map]) -> None:
     if any(layer.weight.shape[0] != channels for layer in maps):
         raise Unsupported(
             f"event_bp: neurons with thresholds of shape {tuple(theta.shape)} behind a map of "
-            f"{maps[0].weight.shape[0]} outputs; build them with their shape and per = \"channel\""
+            f'{maps[0].weight.shape[0]} outputs; build them with their shape and per = "channel"'
         )
 
 

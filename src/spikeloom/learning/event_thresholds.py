@@ -47,10 +47,10 @@ def transfer(layers: Sequence[Driven], *, fold: bool) -> None:
             transform.gamma.clamp_(min=LEAST)
             if fold and len(maps) == 1:
                 gamma, theta = transform.gamma, threshold_of(neuron)
-                theta /= gamma.view(-1, *[1] * (theta.dim() - 1))
-                transform.beta /= gamma
+                theta.div_(gamma.view(-1, *[1] * (theta.dim() - 1)))
+                transform.beta.div_(gamma)
                 if layer.bias is not None:
-                    layer.bias /= gamma
+                    layer.bias.div_(gamma)
                 gamma.fill_(1.0)
 
 
@@ -68,8 +68,7 @@ def calibrate(model: nn.Module, x_seq: Tensor, spikes: float) -> None:
 
     def rule(neuron: Temporal, current_seq: Tensor, _: State) -> tuple[Tensor, State]:
         assert isinstance(neuron, DoubleExponential)
-        theta = threshold_of(neuron)
-        theta /= fitting_scale(neuron, current_seq, spikes)
+        threshold_of(neuron).div_(fitting_scale(neuron, current_seq, spikes))
         return neuron.function(current_seq, None, **neuron.arguments())[0], None
 
     with torch.random.fork_rng(), ruled(model, rule, DoubleExponential):

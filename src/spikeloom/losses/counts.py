@@ -38,9 +38,7 @@ class Count:
         The code of Zhu et al., NeurIPS 2023; there summed over the batch.
     """
 
-    def __init__(
-        self, *, desired: float = 5.0, undesired: float = 1.0, boost: bool = True
-    ) -> None:
+    def __init__(self, *, desired: float = 5.0, undesired: float = 1.0, boost: bool = True) -> None:
         if not desired > undesired >= 0:
             raise ValueError(f"need desired > undesired >= 0, got {desired} and {undesired}")
         self.desired, self.undesired, self.boost = desired, undesired, boost

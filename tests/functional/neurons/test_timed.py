@@ -24,7 +24,7 @@ def gradients(x_seq, g_seq, **options):
 
 
 def test_the_sweep_is_the_sum_over_pairs_of_inputs_and_spikes():
-    x_seq, g_seq = drawn(12, 30) + 0.4, drawn(12, 30, seed=1)
+    x_seq, g_seq = drawn(12, 10) + 0.4, drawn(12, 10, seed=1)
     out, of_weights, of_inputs = gradients(x_seq, g_seq, v_threshold=0.9, **TAUS)
     assert out.sum(0).max() > 2
     for n in range(x_seq.shape[1]):

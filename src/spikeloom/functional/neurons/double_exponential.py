@@ -6,13 +6,12 @@
     s[t] = h[t] >= v_threshold;  a, b <- 0 where s[t]             full reset
 
 An input of 1 that reached a neuron at rest k steps ago (0: in this step) adds
-eps(k) = gain (keep_m^(k+1) - keep_s^(k+1)) to the potential, so eps(0) = 1/tau_s. A spike clears the
-traces: an input counts towards the first spike after it and towards no other.
+eps(k) = gain (keep_m^(k+1) - keep_s^(k+1)) to the potential, so eps(0) = 1/tau_s. A spike clears
+the traces: an input counts towards the first spike after it and towards no other.
 """
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from spikeloom.functional.decay import Value
