@@ -38,6 +38,7 @@ TITLES = {
     "W5": "Inference of one image",
     "long": "Training step on a long sequence",
     "methods": "Training step of each method beside plain BPTT",
+    "event_bp": "Spike-time gradients, T = 5, batch 50",
 }
 NOTED = {"workload", "machine", "name", "wall", "low", "high", "cpu", "kept", "rounds", "clean",
          "ratio", "more"}  # fmt: skip
