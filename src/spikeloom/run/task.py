@@ -164,8 +164,9 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         raise ConfigError(f"{model.name} cannot be built: {error}") from error
     if model.weight is None:
         return net
+    make = bind(model.weight, "weight", **context)
     try:
-        return transform_weights(net, bind(model.weight, "weight", **context))
+        return transform_weights(net, make)
     except ValueError as error:
         raise ConfigError(f"weight {model.weight.name!r}: {error}") from error
 
