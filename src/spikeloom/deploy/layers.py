@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from spikeloom.deploy.record import BY_STEP, NOTHING
 from spikeloom.functional import Decay
@@ -55,7 +56,8 @@ def zeros(count: int) -> Tensor:
 
 def _ours(layer: nn.Module) -> bool:
     """Whether a layer computes what its torch class does: it is that, or one of this package."""
-    return type(layer).__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
+    own = parametrize.type_before_parametrizations(layer)  # a transformed weight is a weight
+    return own.__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
 
 
 def check_axes(name: str, layer: nn.Module, sample: tuple[int, ...]) -> None:

@@ -10,6 +10,8 @@ from spikeloom.functional.neurons import (
     ALIFTrace,
     CubaState,
     CubaTrace,
+    DoubleExponentialState,
+    DoubleExponentialTrace,
     RateState,
     RecurrentState,
     RecurrentTrace,
@@ -21,6 +23,10 @@ from spikeloom.functional.neurons import (
     cuba_lif,
     cuba_lif_step,
     cuba_lif_trace,
+    double_exponential,
+    double_exponential_step,
+    double_exponential_trace,
+    early,
     graded,
     if_,
     li,
@@ -32,6 +38,7 @@ from spikeloom.functional.neurons import (
     recurrent_lif,
     recurrent_lif_step,
     recurrent_lif_trace,
+    timed,
 )
 from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_lif, bn_lif_rate
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
@@ -60,6 +67,8 @@ __all__ = [
     "CubaState",
     "CubaTrace",
     "Decay",
+    "DoubleExponentialState",
+    "DoubleExponentialTrace",
     "Dspike",
     "Exponential",
     "FastSigmoid",
@@ -89,6 +98,10 @@ __all__ = [
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
+    "double_exponential",
+    "double_exponential_step",
+    "double_exponential_trace",
+    "early",
     "encode",
     "euler",
     "exponential",
@@ -115,4 +128,5 @@ __all__ = [
     "stdp_conv2d",
     "stdp_linear",
     "steps",
+    "timed",
 ]

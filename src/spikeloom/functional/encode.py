@@ -1,8 +1,8 @@
 """From values to spikes: what turns data without a time axis into sequences [T, N, *].
 
-The encoders (``constant``, ``poisson``, ``latency``) take ``(x, T)`` and are found by name;
-``level_crossing`` turns signals that already have a time axis into ON and OFF events. Only
-``constant`` passes a gradient to its input.
+The encoders (``constant``, ``intensity``, ``poisson``, ``latency``) take ``(x, T)`` and are found
+by name; ``level_crossing`` turns signals that already have a time axis into ON and OFF events.
+Only ``constant`` and ``intensity`` pass a gradient to their input.
 """
 
 from typing import Literal
@@ -36,6 +36,18 @@ def constant(x: Tensor, T: int) -> Tensor:
     """
     _check_steps(T)
     return x.expand(T, *x.shape)
+
+
+@register("encoder", "intensity")
+def intensity(x: Tensor, T: int) -> Tensor:
+    """:func:`constant` for intensities: in a run the pixels stay in [0, 1] and are not normalised.
+
+    Where a current below 0 has no sense, or black is to be silent.
+
+    Shape:
+        x [N, *] -> x_seq [T, N, *], a read-only view of x
+    """
+    return constant(x, T)
 
 
 @register("encoder", "poisson")

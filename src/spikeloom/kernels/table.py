@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.kernels.cpu import conv, linear, maxpool, native, neurons, norms, rates, recurrent
+from spikeloom.kernels.cpu import (
+    conv,
+    linear,
+    maxpool,
+    native,
+    neurons,
+    norms,
+    rates,
+    recurrent,
+    timed,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         cpu(recurrent.recurrent_lif, recurrent.objections),
         truth(functional.recurrent_lif),
     ),
+    "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
     "lif_rate": (cpu(rates.lif_rate, rates.objections), truth(functional.lif_rate)),
     "bn_lif_rate": (cpu(rates.bn_lif_rate, rates.norm_objections), truth(functional.bn_lif_rate)),

@@ -2,6 +2,7 @@
 
 from spikeloom.layers.base import Neuron, Rule, Temporal, ruled, standing_in
 from spikeloom.layers.carry import carry, units, unrolled, whole_only
+from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.learnable import neuron_values
@@ -17,6 +18,7 @@ from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
+from spikeloom.layers.weights import Standardised, transform_of, transform_weights
 
 __all__ = [
     "ALIF",
@@ -27,7 +29,9 @@ __all__ = [
     "BatchNorm",
     "Conv2d",
     "CubaLIF",
+    "DoubleExponential",
     "Dropout",
+    "EarlySpikes",
     "Firing",
     "Graded",
     "Head",
@@ -48,6 +52,7 @@ __all__ = [
     "Resetting",
     "Rule",
     "Stack",
+    "Standardised",
     "StepBatchNorm",
     "Temporal",
     "TemporalEffectiveBatchNorm",
@@ -60,6 +65,8 @@ __all__ = [
     "set_surrogate",
     "spikes",
     "standing_in",
+    "transform_of",
+    "transform_weights",
     "units",
     "unrolled",
     "whole_only",

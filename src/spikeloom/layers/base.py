@@ -13,11 +13,17 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from spikeloom.functional import ALIFTrace, CubaTrace, RecurrentTrace, Trace
+from spikeloom.functional import (
+    ALIFTrace,
+    CubaTrace,
+    DoubleExponentialTrace,
+    RecurrentTrace,
+    Trace,
+)
 
 State = Any  # a tensor, or the named tuple of tensors that the neuron's function returns
 Rule = Callable[["Temporal", Tensor, State], tuple[Tensor, State]]
-AnyTrace = Trace | ALIFTrace | CubaTrace | RecurrentTrace
+AnyTrace = Trace | ALIFTrace | CubaTrace | DoubleExponentialTrace | RecurrentTrace
 Layer = TypeVar("Layer", bound="Temporal")
 
 

@@ -14,6 +14,7 @@ from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.dspike import DspikeSearch
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
+from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
@@ -25,6 +26,7 @@ __all__ = [
     "Batch",
     "Callback",
     "DspikeSearch",
+    "EventBP",
     "EvolutionarySurrogate",
     "IMLoss",
     "Learner",

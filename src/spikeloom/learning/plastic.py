@@ -66,7 +66,7 @@ def recorded(model: nn.Module) -> Iterator[Record]:
     """
     record = Record()
     hooks = [model.register_forward_pre_hook(lambda *_: record.waiting.clear())]
-    for name, module in _maps(model):
+    for name, module in maps(model):
         hooks.append(module.register_forward_hook(_entering(record, f"{name}.weight")))
     for module in model.modules():
         if isinstance(module, Neuron):
@@ -124,7 +124,7 @@ def _joined(pieces: list[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _maps(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def maps(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Convolutions and linear maps by name, with the module that sees their whole sequence."""
     inside = {module.module: module for module in model.modules() if isinstance(module, OverTime)}
     for name, layer in model.named_modules():

@@ -1,6 +1,25 @@
 """Losses: logits (or spikes) of every step [T, N, K] and targets in, one number out."""
 
+from spikeloom.losses.counts import (
+    Count,
+    CountPlus,
+    CountZero,
+    CrossEntropyPlus,
+    SpikeKernel,
+    TimeToFirstSpike,
+)
 from spikeloom.losses.ltmd import TwoPassCrossEntropy
 from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
 
-__all__ = ["CountMSE", "RateCrossEntropy", "TemporalEfficientTraining", "TwoPassCrossEntropy"]
+__all__ = [
+    "Count",
+    "CountMSE",
+    "CountPlus",
+    "CountZero",
+    "CrossEntropyPlus",
+    "RateCrossEntropy",
+    "SpikeKernel",
+    "TemporalEfficientTraining",
+    "TimeToFirstSpike",
+    "TwoPassCrossEntropy",
+]

@@ -37,3 +37,39 @@ def smoothing(value: float) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {value}")
     return value
+
+
+def check_spikes(loss: str, spike_seq: Tensor, y: Tensor) -> Tensor:
+    """The spikes as zeros and ones, without a graph, in float32 at least.
+
+    A spike may weigh a little more than 1, as in the scores of the read-out ``early_spikes``.
+
+    Shape:
+        spike_seq [T, N, K], y [N] -> [T, N, K]
+    Raises:
+        Unsupported: other values than 0 and at least 1; labels of several classes; another number
+            of rows.
+    """
+    check_rows(loss, spike_seq, y)
+    if y.dim() != 1:
+        raise Unsupported(
+            f"{loss} needs one class for each sample, got targets of shape {tuple(y.shape)}; leave "
+            "out augmentations that mix labels"
+        )
+    found = wide(spike_seq.detach())
+    if not ((found == 0) | (found >= 1)).all():
+        raise Unsupported(
+            f"{loss} needs spikes, got other numbers than 0 and 1; give the model readout = "
+            '"spikes" or "early_spikes"'
+        )
+    return (found > 0).to(found.dtype)
+
+
+def descending(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+    """The value as a number with the given gradient with regard to x.
+
+    Shape:
+        value [], x [*], gradient [*] -> scalar
+    """
+    slope = (wide(x) * gradient).sum()
+    return value + (slope - slope.detach())

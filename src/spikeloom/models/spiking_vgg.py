@@ -42,7 +42,7 @@ class SpikingVGG(nn.Module):
     """Convolutions, norms and neurons in a row, then a linear read-out of every step.
 
     Args:
-        channels: widths of the convolutions, ``"P"`` for a pooling by 2.
+        plan: widths of the convolutions, ``"P"`` for a pooling by 2.
         hidden: widths of the hidden linear layers.
         in_shape: (C, H, W) of one image.
         num_classes: K.
@@ -55,6 +55,7 @@ class SpikingVGG(nn.Module):
         width: multiplies all widths.
         pool: ``average``, ``max`` or ``strided`` (the convolution before it has stride 2).
         dropout: share of the hidden linear layers' inputs left out, the same at all steps.
+        kernel: side of the convolutions, odd; images are padded by half of it.
     Shape:
         x_seq [T, N, C, H, W] -> logits_seq [T, N, K], spikes with ``readout=spikes``
     Raises:
@@ -66,7 +67,7 @@ class SpikingVGG(nn.Module):
 
     def __init__(
         self,
-        channels: Sequence[int | str],
+        plan: Sequence[int | str],
         hidden: Sequence[int],
         *,
         in_shape: tuple[int, int, int],
@@ -78,8 +79,11 @@ class SpikingVGG(nn.Module):
         width: float = 1.0,
         pool: Literal["average", "max", "strided"] = "average",
         dropout: float = 0.0,
+        kernel: int = 3,
     ) -> None:
         super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {kernel}; images are padded by half of it")
         if pool not in POOLINGS:
             raise ValueError(unknown("pool", pool, POOLINGS))
         if head and dropout:
@@ -87,7 +91,7 @@ class SpikingVGG(nn.Module):
                 f"dropout = {dropout} is for the hidden linear layers, and the head replaces them; "
                 "leave it out"
             )
-        if min(in_shape[1:]) < 2 ** list(channels).count("P"):
+        if min(in_shape[1:]) < 2 ** list(plan).count("P"):
             raise ValueError(
                 f"an image of {in_shape[1]} x {in_shape[2]} is too small for the poolings of this "
                 "network; take a network with fewer or larger images"
@@ -96,9 +100,10 @@ class SpikingVGG(nn.Module):
         self.features = Stack()
         c, size = in_shape[0], (in_shape[1], in_shape[2])
         ends: list[tuple[int, int]] = []
-        for plan, halve in stage_plans(channels):
-            widths = [c, *(scaled(item, width) for item in plan)]
-            layers, size = stage(widths, size, pool if halve else None, neuron, norm)
+        for own, halve in stage_plans(plan):
+            widths = [c, *(scaled(item, width) for item in own)]
+            halving = pool if halve else None
+            layers, size = stage(widths, size, halving, neuron, norm, kernel)
             self.features.extend(layers)
             c = widths[-1]
             ends.append((len(self.features), c))
@@ -142,14 +147,19 @@ def stage_plans(channels: Sequence[int | str]) -> Iterator[tuple[list[int], bool
 
 
 def stage(
-    widths: Sequence[int], size: Size, pool: str | None, neuron: MakeNeuron, norm: MakeNorm
+    widths: Sequence[int],
+    size: Size,
+    pool: str | None,
+    neuron: MakeNeuron,
+    norm: MakeNorm,
+    kernel: int = 3,
 ) -> tuple[list[nn.Module], Size]:
     """Convolutions from ``widths[0]`` channels on, a pooling if any, and the size they leave."""
     layers: list[nn.Module] = []
     for i, (c, out) in enumerate(pairwise(widths), start=2):
         stride = 2 if pool == "strided" and i == len(widths) else 1
         size = strided(size, stride)
-        layers += [*conv_norm(c, out, 3, stride, norm), neuron((out, *size))]
+        layers += [*conv_norm(c, out, kernel, stride, norm), neuron((out, *size))]
     if pool is not None and pool != "strided":
         layers.append(OverTime(POOLINGS[pool](2)))
         size = size[0] // 2, size[1] // 2
@@ -160,3 +170,8 @@ for _name, (_channels, _hidden) in PLANS.items():
     register("model", _name, summary=f"Spiking VGG: {_channels}, {_hidden}.")(
         partial(SpikingVGG, _channels, _hidden)
     )
+
+# A network of one's own: everything is an argument.
+register("model", "spiking_cnn", summary="Spiking convolutional network of a given plan.")(
+    partial(SpikingVGG, plan=(32, "P", 64, "P"), hidden=(128,))
+)

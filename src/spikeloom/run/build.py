@@ -17,7 +17,7 @@ from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedu
 from spikeloom.run.config import ConfigError, Part
 
 # Parts that are made many times over: their users get a function that makes one.
-MADE_ANEW = ("neuron", "norm", "readout", "head")
+MADE_ANEW = ("neuron", "norm", "readout", "head", "weight")
 
 # Arguments of these types name a part of that kind, whatever the argument is called.
 KIND_OF: dict[type, str] = {functional.Decay: "decay", functional.Surrogate: "surrogate"}
@@ -78,8 +78,11 @@ def kind_of(key: str, hint: Any) -> str | None:
         for parent, kind in KIND_OF.items():
             if issubclass(member, parent):
                 return kind
-    words = any(member is str or typing.get_origin(member) is Literal for member in members)
-    return key if key in kinds() and not words else None
+    plain = any(
+        member in (str, int, float, bool) or typing.get_origin(member) is Literal
+        for member in members
+    )
+    return key if key in kinds() and not plain else None
 
 
 def _argument(owner: str, key: str, value: Any, hint: Any, context: dict[str, Any]) -> Any:

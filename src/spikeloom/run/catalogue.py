@@ -74,6 +74,8 @@ def _uses(config: Config) -> Iterator[tuple[str, str]]:
     yield from _part("model", model)
     for kind in ("neuron", "norm", "encoder"):
         yield from _part(kind, getattr(model, kind))
+    if model.weight is not None:
+        yield from _part("weight", model.weight)
     yield from _part("dataset", config.data)
     for part in config.data.augment:
         yield from _part("augment", part)

@@ -58,6 +58,7 @@ class ModelConfig(Part):
     T: StrictInt = Field(4, ge=1, description="time steps")
     neuron: AnyPart = Part(name="lif")
     norm: AnyPart = Part(name="bn")
+    weight: AnyPart | None = Field(None, description="transform of all weights")
     encoder: AnyPart = Part(name="constant")
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
+from spikeloom.layers import transform_weights
 from spikeloom.learning import Batch, of_batch
 from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
@@ -161,7 +162,13 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         net: nn.Module = build(model, "model", **context, **parts)
     except RuntimeError as error:  # torch has no other for memory that is not there
         raise ConfigError(f"{model.name} cannot be built: {error}") from error
-    return net
+    if model.weight is None:
+        return net
+    make = bind(model.weight, "weight", **context)
+    try:
+        return transform_weights(net, make)
+    except ValueError as error:
+        raise ConfigError(f"weight {model.weight.name!r}: {error}") from error
 
 
 def _try(task: Task) -> None:

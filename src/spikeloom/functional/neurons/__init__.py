@@ -8,6 +8,13 @@ from spikeloom.functional.neurons.cuba import (
     cuba_lif_step,
     cuba_lif_trace,
 )
+from spikeloom.functional.neurons.double_exponential import (
+    DoubleExponentialState,
+    DoubleExponentialTrace,
+    double_exponential,
+    double_exponential_step,
+    double_exponential_trace,
+)
 from spikeloom.functional.neurons.graded import graded
 from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
@@ -19,12 +26,15 @@ from spikeloom.functional.neurons.recurrent import (
     recurrent_lif_step,
     recurrent_lif_trace,
 )
+from spikeloom.functional.neurons.timed import early, timed
 
 __all__ = [
     "ALIFState",
     "ALIFTrace",
     "CubaState",
     "CubaTrace",
+    "DoubleExponentialState",
+    "DoubleExponentialTrace",
     "RateState",
     "RecurrentState",
     "RecurrentTrace",
@@ -36,6 +46,10 @@ __all__ = [
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
+    "double_exponential",
+    "double_exponential_step",
+    "double_exponential_trace",
+    "early",
     "graded",
     "if_",
     "li",
@@ -47,4 +61,5 @@ __all__ = [
     "recurrent_lif",
     "recurrent_lif_step",
     "recurrent_lif_trace",
+    "timed",
 ]
