@@ -6,16 +6,20 @@ from spikeloom.learning.base import (
     Learner,
     Loss,
     Metrics,
+    Objective,
     Progress,
     Unsupported,
     of_batch,
+    to_scale,
 )
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.dspike import DspikeSearch
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.im_loss import IMLoss
+from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.shortcut_bp import ShortcutBP
+from spikeloom.learning.tandem_fit import TandemFit
 from spikeloom.learning.thresholds import Thresholds
 
 __all__ = [
@@ -27,11 +31,16 @@ __all__ = [
     "EvolutionarySurrogate",
     "IMLoss",
     "Learner",
+    "LocalTandem",
     "Loss",
     "Metrics",
+    "Objective",
     "Progress",
     "ShortcutBP",
+    "Tandem",
+    "TandemFit",
     "Thresholds",
     "Unsupported",
     "of_batch",
+    "to_scale",
 ]

@@ -42,7 +42,7 @@ class SpikingVGG(nn.Module):
     """Convolutions, norms and neurons in a row, then a linear read-out of every step.
 
     Args:
-        channels: widths of the convolutions, ``"P"`` for a pooling by 2.
+        plan: widths of the convolutions, ``"P"`` for a pooling by 2.
         hidden: widths of the hidden linear layers.
         in_shape: (C, H, W) of one image.
         num_classes: K.
@@ -66,8 +66,8 @@ class SpikingVGG(nn.Module):
 
     def __init__(
         self,
-        channels: Sequence[int | str],
-        hidden: Sequence[int],
+        plan: Sequence[int | str] = PLANS["spiking_vgg5"][0],
+        hidden: Sequence[int] = PLANS["spiking_vgg5"][1],
         *,
         in_shape: tuple[int, int, int],
         num_classes: int,
@@ -87,7 +87,7 @@ class SpikingVGG(nn.Module):
                 f"dropout = {dropout} is for the hidden linear layers, and the head replaces them; "
                 "leave it out"
             )
-        if min(in_shape[1:]) < 2 ** list(channels).count("P"):
+        if min(in_shape[1:]) < 2 ** list(plan).count("P"):
             raise ValueError(
                 f"an image of {in_shape[1]} x {in_shape[2]} is too small for the poolings of this "
                 "network; take a network with fewer or larger images"
@@ -96,8 +96,8 @@ class SpikingVGG(nn.Module):
         self.features = Stack()
         c, size = in_shape[0], (in_shape[1], in_shape[2])
         ends: list[tuple[int, int]] = []
-        for plan, halve in stage_plans(channels):
-            widths = [c, *(scaled(item, width) for item in plan)]
+        for part, halve in stage_plans(plan):
+            widths = [c, *(scaled(item, width) for item in part)]
             layers, size = stage(widths, size, pool if halve else None, neuron, norm)
             self.features.extend(layers)
             c = widths[-1]
@@ -156,6 +156,7 @@ def stage(
     return layers, size
 
 
+register("model", "spiking_vgg")(SpikingVGG)
 for _name, (_channels, _hidden) in PLANS.items():
     register("model", _name, summary=f"Spiking VGG: {_channels}, {_hidden}.")(
         partial(SpikingVGG, _channels, _hidden)

@@ -14,6 +14,7 @@ from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
+from spikeloom.run.teacher import teacher_config
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,6 +31,7 @@ class Task:
     augment: Augment
     encode: Any
     model: nn.Module
+    teacher: nn.Module | None = None
 
     def order(self, part: str, *, epoch: int = 0, start: int = 0) -> Order:
         """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
@@ -92,8 +94,21 @@ class Task:
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
 
-def prepare(config: Config, procs: Processes, device: torch.device, root: Path | None) -> Task:
-    """Build all parts of a run.
+def prepare(
+    config: Config,
+    procs: Processes,
+    device: torch.device,
+    root: Path | None,
+    folder: Path | None = None,
+) -> Task:
+    """Build all parts of a run; a teacher as yet without its weights.
+
+    Args:
+        config: what to run.
+        procs: who takes part.
+        device: what to compute on.
+        root: where the data sets are.
+        folder: of the run, if it may be there already: it knows what its teacher is.
 
     Raises:
         ConfigError: something is unknown, out of range, missing, or does not fit together.
@@ -125,9 +140,14 @@ def prepare(config: Config, procs: Processes, device: torch.device, root: Path |
     net = network(config, source.shape, source.num_classes)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
+    teacher = None
+    if config.teacher:
+        about = teacher_config(config, folder)
+        teacher = network(about, source.shape, source.num_classes).to(device)
+        teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = Task(
         config, device, procs, source, splits, Augment(steps),
-        bind(config.model.encoder, "encoder"), net,
+        bind(config.model.encoder, "encoder"), net, teacher,
     )  # fmt: skip
     _try(task)
     torch.manual_seed(config.run.seed + 1 + procs.rank)
