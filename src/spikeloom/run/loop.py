@@ -75,15 +75,9 @@ class Training:
         Raises:
             CheckpointError: it cannot be read or is of another model.
         """
-        path = self.folder / LAST
-        tensors, about = checkpoint.load_state(path)
-        check_same(path, about.get("config"), self.task.config)
-        state = State(**about["state"])
-        self._forward_to(state.phase)
-        self.state = state
-        restore(path, self.task, self.stage, tensors, about)
+        self._load()
         if self.task.procs.first:
-            write_lines(self.folder / METRICS, state.history)
+            write_lines(self.folder / METRICS, self.state.history)
 
     def best(self) -> nn.Module:
         """The plain model with the best weights of the folder; ends the training here.
@@ -99,6 +93,15 @@ class Training:
         checkpoint.load_weights(model, checkpoint.under("model", tensors), path)
         return model
 
+    def _load(self) -> None:
+        path = self.folder / LAST
+        tensors, about = checkpoint.load_state(path)
+        check_same(path, about.get("config"), self.task.config)
+        state = State(**about["state"])
+        self._forward_to(state.phase)
+        self.state = state
+        restore(path, self.task, self.stage, tensors, about)
+
     def weights(self, which: str) -> nn.Module:
         """The plain model with the ``last`` or the ``best`` weights of the folder.
 
@@ -107,7 +110,7 @@ class Training:
         """
         if which == "best":
             return self.best()
-        self.resume()
+        self._load()
         return self.stage.plain()
 
     def some(self, updates: int) -> nn.Module:

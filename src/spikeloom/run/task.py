@@ -137,14 +137,12 @@ def prepare(
             "use a multiple"
         )
     torch.manual_seed(config.run.seed)
-    net = network(config, source.shape, source.num_classes)
-    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = placed(network(config, source.shape, source.num_classes), device)
     steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
     teacher = None
     if config.teacher:
         about = teacher_config(config, folder)
-        teacher = network(about, source.shape, source.num_classes).to(device)
-        teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teacher = placed(network(about, source.shape, source.num_classes), device)
     task = Task(
         config, device, procs, source, splits, Augment(steps),
         bind(config.model.encoder, "encoder"), net, teacher,
@@ -181,6 +179,12 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         net: nn.Module = build(model, "model", **context, **parts)
     except RuntimeError as error:  # torch has no other for memory that is not there
         raise ConfigError(f"{model.name} cannot be built: {error}") from error
+    return net
+
+
+def placed(net: nn.Module, device: torch.device) -> nn.Module:
+    """A network on a device, its weights laid out as convolutions want them."""
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
 
 

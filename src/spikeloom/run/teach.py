@@ -15,7 +15,7 @@ from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import BEST, CONFIG, ENVIRONMENT, LAST, METRICS, RESULT
 from spikeloom.run.stage import rehearse
-from spikeloom.run.task import Task, network, prepare
+from spikeloom.run.task import Task, network, placed, prepare
 from spikeloom.run.teacher import TEACHER, finished, teacher_config
 
 Train = Callable[..., dict[str, Any]]
@@ -62,8 +62,7 @@ def teach(task: Task, folder: Path, train: Train) -> nn.Module:
 def loaded(task: Task, about: Config, home: Path) -> nn.Module:
     """The network of a finished run on the data of a task."""
     source, encode = task.source, bind(about.model.encoder, "encoder")
-    model = network(about, source.shape, source.num_classes).to(task.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = placed(network(about, source.shape, source.num_classes), task.device)
     taught = replace(task, config=about, model=model, teacher=None, encode=encode)
     return Training(taught, home, Silent()).weights(about.run.select)
 
