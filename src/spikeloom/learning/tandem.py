@@ -37,7 +37,9 @@ class Tandem(nn.Module):
         self, model: nn.Module, teacher: nn.Module, *, p: float, scale: Scale, momentum: float
     ) -> None:
         super().__init__()
-        self.model, self.teacher = model, teacher.eval().requires_grad_(False)
+        weight = next(model.parameters())
+        self.model = model
+        self.teacher = teacher.eval().requires_grad_(False).to(weight.device, weight.dtype)
         self.p, self.scale, self.momentum = p, scale, momentum
         neurons, rectifiers = self.neurons(), self.rectifiers()
         if not neurons or len(neurons) != len(rectifiers):
@@ -46,7 +48,7 @@ class Tandem(nn.Module):
                 f"{len(rectifiers)} of rectifiers; each needs its partner: take a teacher of the "
                 'same model with neuron = "relu"'
             )
-        self.register_buffer("scales", next(model.parameters()).new_zeros(len(neurons)))
+        self.register_buffer("scales", weight.new_zeros(len(neurons)))
 
     def neurons(self) -> dict[Neuron, str]:
         """The student's layers of spiking neurons and their names, in order."""

@@ -184,8 +184,9 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
 
 def placed(net: nn.Module, device: torch.device) -> nn.Module:
     """A network on a device, its weights laid out as convolutions want them."""
-    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return net
+    net = net.to(device)
+    laid_out: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out
 
 
 def _try(task: Task) -> None:
