@@ -1,6 +1,7 @@
 """A trained network as one chip with its faults: mismatched neurons, noise, coarse weights."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +39,10 @@ class Faults:
     dead: float = 0.0
 
     def __post_init__(self) -> None:
-        if not min(self.threshold, self.decay, self.noise) >= 0 or not 0 <= self.dead <= 1:
+        spreads = (self.threshold, self.decay, self.noise)
+        if not all(0 <= sd < math.inf for sd in spreads) or not 0 <= self.dead <= 1:
             raise ValueError(
-                "threshold, decay and noise must be >= 0 and dead a share, got "
+                "threshold, decay and noise must be >= 0 and finite, and dead a share, got "
                 f"{self.threshold}, {self.decay}, {self.noise} and {self.dead}"
             )
         if self.bits is not None and not 2 <= self.bits <= 16:
