@@ -265,7 +265,10 @@ def test_the_copy_of_a_teacher_is_whole_or_not_there(
         session.train(tandem({"run": str(taught)}), tmp_path)
     assert not (tmp_path / TEACHER / CONFIG).exists()
     monkeypatch.undo()
-    session.train(tandem({"run": str(taught)}, phase__0__epochs=1), tmp_path)
+    with pytest.raises(ConfigError, match="already holds a run; resume it"):
+        session.train(tandem({"run": str(taught)}, phase__0__epochs=1), tmp_path)
+    session.resume_folder(tmp_path)
+    assert (tmp_path / RESULT).exists()
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ from spikeloom.run.record import (
 from spikeloom.run.stage import rehearse
 from spikeloom.run.task import Task, device_of, prepare
 from spikeloom.run.teach import rehearse_teacher, taught_by, teach
+from spikeloom.run.teacher import TEACHER
 
 
 def train(
@@ -92,7 +93,7 @@ def train(
         with hold(folder) if procs.first else nullcontext():
             procs.wait()  # the others need the folder to be there
             old = (folder / LAST).exists()
-            if old and not resume:
+            if (old or (folder / TEACHER).exists()) and not resume:
                 raise ConfigError(
                     f"run folder {folder} already holds a run; resume it, or choose another --out"
                 )
