@@ -400,13 +400,12 @@ def test_arguments_out_of_range_are_refused(how: Any) -> None:
         LocalTandem(**how)
 
 
-def test_the_fit_is_noted_for_each_layer_and_refused_without_a_teacher() -> None:
+def test_the_fit_is_noted_for_each_layer_and_not_without_a_teacher() -> None:
     trained = LocalTandem(teacher=TEACHER[0]).prepare(student())
     notes = TandemFit().epoch(trained, lambda samples: batch(n=samples), LOSS, START)
     assert list(notes) == ["1 1", "2 3"]
     assert all(0 < value < 1 for value in notes.values())
-    with pytest.raises(Unsupported, match="use it with the learner local_tandem"):
-        TandemFit().apply(student())
+    assert TandemFit().epoch(student(), lambda samples: batch(n=samples), LOSS, START) == {}
     with pytest.raises(ValueError, match="samples"):
         TandemFit(samples=0)
 

@@ -195,9 +195,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "width": ({"model__width": 0.1}, "cannot follow rectifiers"),
     "encoder": ({"model__encoder": "poisson"}, 'encoder = "constant"'),
     "callback": ({"phase__0__callback": ["im_loss"]}, "a callback adds a term"),
-    "fit without teacher": (
-        {"phase__0__callback": ["tandem_fit"], "phase__0__learner": "bptt"}, "local_tandem"
-    ),
     "handed": (
         {"phase__0__learner": {"name": "local_tandem", "teacher": "x"}}, "unknown argument"
     ),

@@ -8,7 +8,7 @@ from torch import nn
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.tandem import rate_mismatch
 from spikeloom.layers import Neuron
-from spikeloom.learning.base import Batch, Callback, Loss, Progress, Unsupported
+from spikeloom.learning.base import Batch, Callback, Loss, Progress
 from spikeloom.learning.tandem import Tandem
 from spikeloom.registry import register
 
@@ -17,11 +17,12 @@ from spikeloom.registry import register
 class TandemFit(Callback):
     """Notes, before every epoch, the root mean square of rate minus target of every layer.
 
+    Beside learners without a teacher it notes nothing.
+
     Args:
         samples: of the training set that it looks at.
     Raises:
         ValueError: samples < 1.
-        Unsupported: the learner has no teacher.
     """
 
     def __init__(self, *, samples: int = 64) -> None:
@@ -29,17 +30,11 @@ class TandemFit(Callback):
             raise ValueError(f"samples must be >= 1, got {samples}")
         self.samples = samples
 
-    def apply(self, model: nn.Module) -> None:
-        if not isinstance(model, Tandem):
-            raise Unsupported(
-                "tandem_fit compares rates with those of a teacher; use it with the learner "
-                "local_tandem, or leave it out"
-            )
-
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
     ) -> dict[str, float]:
-        assert isinstance(model, Tandem)
+        if not isinstance(model, Tandem):
+            return {}
         found = mismatches(model, probe(self.samples))
         return {f"{at} {name}": value for at, (name, value) in enumerate(found.items(), start=1)}
 
