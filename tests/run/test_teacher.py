@@ -122,7 +122,7 @@ def interrupted(config: Config, folder: Path, at: Callable[[Path], bool]) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_save", stopping)
         with pytest.raises(Stop):
-            session.train(config, folder)
+            session.train(config, folder, recipe="named")
 
 
 @pytest.mark.parametrize("learner", ["local_tandem", ONLINE], ids=["offline", "steps"])
@@ -141,7 +141,7 @@ def test_an_interrupted_run_ends_like_one_that_was_left_alone(
     if not in_teacher:
         shutil.rmtree(broken / TEACHER)  # the checkpoint holds the teacher
         torch.manual_seed(99)
-    session.resume_folder(broken)
+    assert session.resume_folder(broken)["recipe"] == "named"
     same(whole, broken)
 
 

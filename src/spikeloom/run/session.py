@@ -77,14 +77,7 @@ def train(
         device = procs.own(device)
         folder = Path(procs.agree(str(folder)))
         task = prepare(config, procs, device, root, folder)
-        rehearse(task)
-        if config.teacher and config.teacher.recipe:
-            rehearse_teacher(task, root)
-        if config.run.twin:
-            try:
-                rehearse(prepare(twin_of(config), procs, device, root))
-            except ConfigError as error:
-                raise ConfigError(f"the ReLU twin: {error}; or set run.twin=false") from error
+        _rehearse(task, root)
         watcher: Watcher = watch(task)
         if config.run.tensorboard and procs.first:
             watcher = Both(watcher, Board(folder, [phase.epochs for phase in config.phase]))
@@ -97,12 +90,13 @@ def train(
                 raise ConfigError(
                     f"run folder {folder} already holds a run; resume it, or choose another --out"
                 )
+            if resume and (folder / ENVIRONMENT).exists():
+                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
             if old:
                 training.resume()
                 if procs.first:
                     note_session(folder, device, procs.world)
                 procs.wait()
-                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
             elif procs.first:
                 write_config(folder, config)
                 write_json(folder / ENVIRONMENT, {"recipe": recipe, **environment(device)})
@@ -113,6 +107,19 @@ def train(
                 training = Training(task, folder, watcher)
             with use(memory=config.run.memory):
                 return _finish(training, recipe, root, watch)
+
+
+def _rehearse(task: Task, root: Path | None) -> None:
+    """Rehearse the run and whatever is trained along with it."""
+    config = task.config
+    rehearse(task)
+    if config.teacher and config.teacher.recipe:
+        rehearse_teacher(task, root)
+    if config.run.twin:
+        try:
+            rehearse(prepare(twin_of(config), task.procs, task.device, root))
+        except ConfigError as error:
+            raise ConfigError(f"the ReLU twin: {error}; or set run.twin=false") from error
 
 
 def resume_folder(folder: Path, **how: Any) -> dict[str, Any]:
