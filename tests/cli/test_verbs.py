@@ -184,7 +184,18 @@ def test_help_lists_every_verb_with_a_line() -> None:
     said = call("--help").stdout
     for command in app.registered_commands:
         assert (command.callback or call).__doc__
-    for verb in ("run", "resume", "eval", "list", "show", "check", "report", "compare", "cite"):
+    for verb in (
+        "run",
+        "resume",
+        "eval",
+        "list",
+        "show",
+        "check",
+        "report",
+        "compare",
+        "cite",
+        "faults",
+    ):
         assert f" {verb} " in said
 
 

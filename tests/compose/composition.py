@@ -15,7 +15,7 @@ from spikeloom.data import Augment, Source, Splits, TensorImages
 from spikeloom.functional import encode
 from spikeloom.learning import Progress, Unsupported
 from spikeloom.registry import entries, find
-from spikeloom.run.config import Config, ConfigError, validate
+from spikeloom.run.config import Config, ConfigError, Part, validate
 from spikeloom.run.distributed import Processes
 from spikeloom.run.loop import Training
 from spikeloom.run.session import Silent
@@ -133,7 +133,20 @@ def task(config: Config) -> Task:
     splits = Splits(everything, everything[:0], everything)
     model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
     cpu = torch.device("cpu")
-    return Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
+    built = Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
+    if (
+        "teacher"
+        in inspect.signature(find("learner", config.phase[0].learner.name).build).parameters
+    ):
+        built.teacher = teacher(config)
+    return built
+
+
+def teacher(config: Config) -> torch.nn.Module:
+    """The same model of rectifiers."""
+    change = {"neuron": Part(name="relu"), "norm": Part(name="bn")}
+    rectified = config.model_copy(update={"model": config.model.model_copy(update=change)})
+    return network(rectified, IMAGES, CLASSES)
 
 
 def page(found: dict[Case, str]) -> str:
@@ -151,7 +164,8 @@ def page(found: dict[Case, str]) -> str:
         *table(("kind", "combined"), ((kind, ", ".join(marked(kind))) for kind in BASE)),
         "",
         "Of models each family stands for its members. `eicil` is seen in its epochs without, and",
-        "its epochs with back-propagation.",
+        "its epochs with back-propagation; `local_tandem` offline, with a teacher of the same",
+        "model.",
         "",
         "## Refused",
         "",

@@ -13,7 +13,7 @@ from spikeloom.functional import encode, euler
 from spikeloom.functional.program import Sum, activations
 from spikeloom.kernels import use
 from spikeloom.kernels.cpu import native
-from spikeloom.layers import IF, LI, LIF, BatchNorm, Neuron, OverTime, ParametricLIF
+from spikeloom.layers import IF, LI, LIF, BatchNorm, Neuron, NoNorm, OverTime, ParametricLIF
 from spikeloom.models import SpikingMLP, SpikingResNet, SpikingVGG
 from tests.small import CLASSES, IMAGE, small
 
@@ -33,10 +33,13 @@ MODELS = {
         SpikingMLP, (9,), readout=lambda shape: LIF(v_threshold=0.125)
     ),
     "mlp": lambda: plain(SpikingMLP, (2, 3, 5), hidden=(33, 17)),
+    "mlp with biases and no norm": lambda: plain(
+        SpikingMLP, (9,), hidden=(33, 17), norm=partial(NoNorm, bias=True)
+    ),
     "mlp of a vector": lambda: plain(SpikingMLP, (7,), hidden=(20,)),
     **{
         f"vgg {pool}": partial(
-            plain, SpikingVGG, (3, 9, 8), channels=(7, "P", 18, 33, "P"), hidden=(21,), pool=pool
+            plain, SpikingVGG, (3, 9, 8), plan=(7, "P", 18, 33, "P"), hidden=(21,), pool=pool
         )
         for pool in ("average", "max", "strided")
     },
@@ -66,6 +69,8 @@ def exact(model):
                 module.bias.copy_(draw(module.bias, -1, 9, 0.125))
                 module.running_mean.copy_(draw(module.running_mean, -4, 5, 0.125))
                 module.running_var.copy_(4.0 ** draw(module.running_var, -1, 2, 1))
+            elif isinstance(module, NoNorm) and module.bias is not None:
+                module.bias.copy_(draw(module.bias, 1, 9, 0.125))
             elif isinstance(module, nn.Conv2d | nn.Linear):
                 module.weight.copy_(draw(module.weight, -4, 5, 0.125))
                 if module.bias is not None:

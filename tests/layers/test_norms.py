@@ -136,3 +136,15 @@ def test_step_norm_takes_shorter_sequences_and_refuses_longer_ones():
 def test_no_norm_does_nothing():
     x_seq = torch.randn(2, 2, 3)
     assert NoNorm(3)(x_seq) is x_seq
+
+
+@pytest.mark.parametrize("size", [(), (4, 4)], ids=["vectors", "images"])
+def test_no_norm_may_add_a_bias_to_every_channel(size):
+    plain, biased = NoNorm(3), NoNorm(3, bias=True)
+    x_seq = torch.randn(2, 5, 3, *size)
+    assert plain(x_seq) is x_seq
+    assert not list(plain.parameters())
+    assert torch.equal(biased(x_seq), x_seq), "it starts at 0"
+    with torch.no_grad():
+        biased.bias.copy_(torch.arange(3))
+    torch.testing.assert_close((biased(x_seq) - x_seq)[:, :, 2], torch.full_like(x_seq[:, :, 2], 2))

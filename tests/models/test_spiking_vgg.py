@@ -80,3 +80,13 @@ def test_weights_start_with_the_spread_of_kaiming():
     conv, linear = model.features[3].module.weight, model.classifier[1].module.weight
     assert conv.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
     assert linear.std().item() == pytest.approx((2 / linear.shape[1]) ** 0.5, rel=0.02)
+
+
+def test_a_plan_gives_the_published_strides_and_widths():
+    plan = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P")
+    model = small("spiking_vgg", plan=plan, hidden=(512, 512), pool="strided", width=1)
+    maps = [layer.module for layer in model.features if hasattr(layer, "module")]
+    assert [(conv.out_channels, conv.stride[0]) for conv in maps] == [
+        (64, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2), (512, 1), (512, 2)
+    ]  # fmt: skip
+    assert model.classifier[1].module.in_features == 2048

@@ -1,12 +1,13 @@
 """Tables for the terminal: what runs came to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from spikeloom.cli.tables import grid
 from spikeloom.report import Comparison
+from spikeloom.report.paired import mean_sd
 from spikeloom.report.result import Result
 from spikeloom.report.wording import NARROW, change, duration, quantity
 
@@ -28,6 +29,10 @@ def result_table(result: Mapping[str, Any]) -> Table:
     if twin is not None:
         gap = _plain(change("accuracy", test["accuracy"] - twin))
         table.add_row("its ReLU twin", _value("accuracy", twin), f"spiking minus twin: {gap}")
+    if found.teacher and "accuracy" in found.teacher.test:
+        gap = _plain(change("accuracy", test["accuracy"] - found.teacher.test["accuracy"]))
+        taught = _value("accuracy", found.teacher.test["accuracy"])
+        table.add_row("its teacher", taught, f"spiking minus teacher: {gap}")
     if found.mean_rate is not None:
         measured = f"spikes per neuron and step, on {found.rated}; layers: mean over neurons"
         table.add_row("firing rate", f"{found.mean_rate:.4f}", measured)
@@ -73,6 +78,29 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
+def fault_table(found: Mapping[str, Any]) -> Table:
+    """Test accuracy on faulty chips: mean and spread over chips."""
+    calibrated = found["calibrate"] > 0
+    after = [f"after {found['calibrate']} updates"] if calibrated else []
+    table = grid("fault", "strength", "test accuracy", *after, right=(1,))
+    table.title, table.title_justify, table.title_style = _chips(found["chips"]), "left", "bold"
+    table.add_row("none", "", _value("accuracy", found["faultless"]))
+    for row in found["rows"]:
+        keys = ("accuracy", "calibrated") if calibrated else ("accuracy",)
+        cells = [_spread(row[key]) for key in keys]
+        table.add_row(row["fault"], f"{row['strength']:g}", *cells)
+    return table
+
+
+def _chips(count: int) -> str:
+    return f"mean ± sd over {count} chips" if count > 1 else "one chip"
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean, sd = mean_sd(values)
+    return _value("accuracy", mean) + ("" if sd is None else f" ± {_value('accuracy', sd)}")
+
+
 def _value(metric: str, value: float) -> str:
     return _plain(quantity(metric, value))
 
@@ -86,4 +114,4 @@ def _plain(text: str) -> str:
     return text.replace(NARROW, " ")
 
 
-__all__ = ["comparison_table", "result_table", "score_table"]
+__all__ = ["comparison_table", "fault_table", "result_table", "score_table"]

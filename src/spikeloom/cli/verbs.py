@@ -234,6 +234,43 @@ def sweep(
 
 @app.command()
 @refusals()
+def faults(
+    folder: Folder,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="Spread of the neurons' thresholds.")
+    ] = None,
+    decay: Annotated[list[float] | None, typer.Option(help="Spread of their decays.")] = None,
+    noise: Annotated[
+        list[float] | None, typer.Option(help="Noise on membranes at every step.")
+    ] = None,
+    bits: Annotated[list[int] | None, typer.Option(help="Bits of every weight.")] = None,
+    dead: Annotated[list[float] | None, typer.Option(help="Share of dead neurons.")] = None,
+    calibrate: Annotated[
+        int, typer.Option(metavar="N", help="Updates on each chip, by the run's teacher.")
+    ] = 0,
+    lr: Annotated[float, typer.Option(help="Rate of these updates.")] = 1e-4,
+    chips: Annotated[int, typer.Option(min=1, help="Chips at every strength.")] = 3,
+    test: Annotated[int | None, typer.Option(min=1, help="First so many test samples.")] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run on faulty chips, each strength of each fault alone; may be given several times.
+
+    Writes faults.json and a figure for each fault into the folder of the run.
+    """
+    from spikeloom.cli.scores import fault_table
+    from spikeloom.run.faults import Chips, study
+
+    given = {"threshold": threshold, "decay": decay, "noise": noise, "bits": bits, "dead": dead}
+    strengths = {name: values for name, values in given.items() if values}
+    found = study(folder, Chips(strengths, chips, calibrate, lr, test), root=data_root)
+    answer(as_json, found, lambda: fault_table(found))
+    for name in strengths:
+        typer.echo(folder / f"faults-{name}.svg", err=True)
+
+
+@app.command()
+@refusals()
 def cite(
     target: Annotated[str, typer.Argument(metavar="FOLDER|RECIPE", help="A run or a recipe.")],
 ) -> None:

@@ -15,6 +15,7 @@ from spikeloom.layers import (
     LI,
     BatchNorm,
     Neuron,
+    NoNorm,
     OverTime,
     ThresholdBatchNorm,
 )
@@ -32,6 +33,8 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
         Unsupported: a layer that no program has.
     """
     inner = layer.module if type(layer) is OverTime else layer
+    if type(inner) is NoNorm and inner.bias is not None:
+        return inner
     if type(inner) in NOTHING:
         return None
     if type(inner) is nn.Flatten and (inner.start_dim, inner.end_dim) == (1, -1):
@@ -118,6 +121,9 @@ def pooling(
 
 def affine(name: str, layer: Any) -> tuple[Tensor, Tensor] | None:
     """Factor and shift of each channel that a norm applies in evaluation; None for no norm."""
+    if isinstance(layer, NoNorm) and layer.bias is not None:
+        shift = layer.bias.detach().double()
+        return torch.ones_like(shift), shift
     if not isinstance(layer, BatchNorm):
         return None
     weight = layer.weight.detach().double()

@@ -6,7 +6,7 @@ LIF is :class:`Membrane` with a function; the others add what is theirs and pass
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikeloom.functional import (
     NO_DECAY,
@@ -184,7 +184,27 @@ class CubaLIF(Membrane):
 
 @register("neuron", "relu")
 class ReLU(nn.ReLU):
-    """No neuron but a rectifier: turns a spiking model into its ReLU twin."""
+    """No neuron but a rectifier: turns a spiking model into its ReLU twin.
 
-    def __init__(self, shape: Sequence[int] | None = None) -> None:
+    y = min(max(x, 0), clip)
+
+    Args:
+        shape: not needed.
+        clip: the most that it puts out, > 0; None for no bound.
+    Shape:
+        x_seq [T, N, *] -> [T, N, *]
+    Raises:
+        ValueError: clip <= 0.
+    """
+
+    def __init__(self, shape: Sequence[int] | None = None, *, clip: float | None = None) -> None:
         super().__init__()
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip must be > 0, got {clip}: a rectifier that puts out nothing")
+        self.clip = clip
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return super().forward(x_seq) if self.clip is None else x_seq.clamp(0, self.clip)
+
+    def extra_repr(self) -> str:
+        return "" if self.clip is None else f"clip={self.clip:g}"

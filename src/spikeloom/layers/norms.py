@@ -223,7 +223,24 @@ class StepBatchNorm(nn.Module):
 
 @register("norm", "none")
 class NoNorm(nn.Identity):
-    """No normalisation."""
+    """No normalisation; with ``bias``, a learnt number is added to each channel.
 
-    def __init__(self, channels: int) -> None:
+    The maps in front of norms have no bias of their own, so this is the one they would have.
+
+    Args:
+        channels: C.
+        bias: whether to add one; it starts at 0.
+    Shape:
+        x_seq [T, N, C, *] -> [T, N, C, *]
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(self, channels: int, *, bias: bool = False) -> None:
         super().__init__()
+        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if bias else None)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        if self.bias is None:
+            return x_seq
+        return x_seq + self.bias.view(-1, *(1,) * (x_seq.dim() - 3))

@@ -6,9 +6,11 @@ from spikeloom.learning.base import (
     Learner,
     Loss,
     Metrics,
+    Objective,
     Progress,
     Unsupported,
     of_batch,
+    to_scale,
 )
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.dspike import DspikeSearch
@@ -16,8 +18,10 @@ from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.im_loss import IMLoss
+from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
+from spikeloom.learning.tandem_fit import TandemFit
 from spikeloom.learning.thresholds import Thresholds
 
 __all__ = [
@@ -30,12 +34,17 @@ __all__ = [
     "EvolutionarySurrogate",
     "IMLoss",
     "Learner",
+    "LocalTandem",
     "Loss",
     "Metrics",
+    "Objective",
     "Progress",
     "RateBP",
     "ShortcutBP",
+    "Tandem",
+    "TandemFit",
     "Thresholds",
     "Unsupported",
     "of_batch",
+    "to_scale",
 ]

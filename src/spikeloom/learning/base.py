@@ -1,6 +1,6 @@
 """The protocol of a training method, and nothing else."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +11,36 @@ from torch import Tensor, nn
 from spikeloom.registry import Unsupported as Unsupported  # rooms beside this one raise it too
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Objective:
+    """The loss as the loop hands it to a learner: with the callbacks' terms, scaled for an update.
+
+    Args:
+        loss: of the phase.
+        terms: of the callbacks, as from :meth:`Callback.term`.
+        scaled: brings a value to its share of the update, and to the gradient scaler's measure.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        terms: Sequence[Callable[[], Tensor | None]] = (),
+        scaled: Callable[[Tensor], Tensor] = lambda value: value,
+    ) -> None:
+        self.loss, self.terms, self.scaled = loss, terms, scaled
+        self.added = 0  # terms in the last value
+
+    def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
+        value = self.loss(logits_seq, y)
+        found = [term for term in (term() for term in self.terms) if term is not None]
+        self.added = len(found)
+        return self.scaled(sum(found, start=value))
+
+
+def to_scale(loss: Loss, value: Tensor) -> Tensor:
+    """A further loss of a learner's own, on the scale of the loss that the learner was handed."""
+    return loss.scaled(value) if isinstance(loss, Objective) else value
 
 
 class Batch(NamedTuple):
@@ -71,7 +101,13 @@ class Learner(Protocol):
     reduction over processes and the optimizer belong to the loop. A local rule writes -ΔW there,
     or hands ΔW over as :class:`Metrics` where no optimizer is to touch it; parameters whose
     ``.grad`` stays None rest, and so do their moments.
-    Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does.
+    Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does. Losses of the learner's own
+    go through :func:`to_scale`.
+
+    A learner whose ``stepping`` is true makes several updates of one batch: the loop asks its
+    ``steps``, a generator, instead of ``step``. At every ``yield`` it leaves gradients, and nothing
+    of the model swapped; the loop makes a whole update of them, empties ``.grad`` and goes on. The
+    last metrics stand for the batch.
     """
 
     def prepare(self, model: nn.Module) -> nn.Module:

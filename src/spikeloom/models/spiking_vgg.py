@@ -67,8 +67,8 @@ class SpikingVGG(nn.Module):
 
     def __init__(
         self,
-        plan: Sequence[int | str],
-        hidden: Sequence[int],
+        plan: Sequence[int | str] = PLANS["spiking_vgg5"][0],
+        hidden: Sequence[int] = PLANS["spiking_vgg5"][1],
         *,
         in_shape: tuple[int, int, int],
         num_classes: int,
@@ -166,6 +166,7 @@ def stage(
     return layers, size
 
 
+register("model", "spiking_vgg")(SpikingVGG)
 for _name, (_channels, _hidden) in PLANS.items():
     register("model", _name, summary=f"Spiking VGG: {_channels}, {_hidden}.")(
         partial(SpikingVGG, _channels, _hidden)

@@ -15,7 +15,7 @@ from spikeloom.report.wording import NARROW, is_share
 
 Array = NDArray[Any]
 Line = Sequence[float | None]
-Band = tuple[Sequence[int], Sequence[float], Sequence[float | None]]  # x, mean, sd
+Band = tuple[Sequence[float], Sequence[float], Sequence[float | None]]  # x, mean, sd
 
 DASHES = ("-", "--", "-.", ":")
 NAMED_CLASSES = 30  # more names than this do not fit on an axis
@@ -60,8 +60,13 @@ def curves(
 
 
 @drawn
-def bands(arms: Mapping[str, Band], *, name: str, key: str, over: str = "epoch") -> str:
-    """The mean of each arm as a line, and one standard deviation to each side as a band."""
+def bands(
+    arms: Mapping[str, Band], *, name: str, key: str, over: str = "epoch", whole: bool = True
+) -> str:
+    """The mean of each arm as a line, and one standard deviation to each side as a band.
+
+    ``whole`` says that positions are whole numbers, and so are the marks of the axis.
+    """
     figure = canvas(2.9)
     axes = figure.subplots()
     for at, (arm, (x, mean, sd)) in enumerate(arms.items()):
@@ -69,7 +74,7 @@ def bands(arms: Mapping[str, Band], *, name: str, key: str, over: str = "epoch")
         if None not in sd:
             low, high = np.array(mean) - np.array(sd), np.array(mean) + np.array(sd)
             axes.fill_between(x, low, high, color=series(at), alpha=0.18, linewidth=0)
-    _dress(axes, name, over, legend=True)
+    _dress(axes, name, over, legend=True, whole=whole)
     said = "; ".join(f"{label(arm)} {_course(mean)}" for arm, (_, mean, _) in arms.items())
     return inline(figure, key=key, alt=f"Line chart of mean {name} by {over}: {said}.")
 
@@ -170,8 +175,8 @@ def _marker(values: Array) -> dict[str, Any]:
     return {"marker": "o", "markersize": 3.0} if few else {}
 
 
-def _dress(axes: Axes, name: str, over: str, *, legend: bool) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+def _dress(axes: Axes, name: str, over: str, *, legend: bool, whole: bool = True) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole, min_n_ticks=1))
     axes.set_xlabel(over)
     axes.set_title(label(name, 40))
     axes.grid(axis="y")

@@ -34,6 +34,11 @@ def result_tiles(result: Result, phases: int = 1) -> list[Tile]:
         gap = change("accuracy", test["accuracy"] - twin) if "accuracy" in test else ""
         note = f"spiking minus twin: {gap}" if gap else ""
         tiles.append(Tile("Non-spiking twin", percent(twin), note))
+    teacher = plain(result.teacher.test).get("accuracy") if result.teacher else None
+    if teacher is not None:
+        gap = change("accuracy", test["accuracy"] - teacher) if "accuracy" in test else ""
+        note = f"spiking minus teacher: {gap}" if gap else ""
+        tiles.append(Tile("Teacher", percent(teacher), note))
     if result.mean_rate is not None:
         note = f"spikes per neuron and step, mean over layers, on {result.rated}"
         tiles.append(Tile("Firing rate", f"{result.mean_rate:.3f}", note))

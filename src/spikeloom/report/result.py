@@ -29,7 +29,7 @@ class Best(Part):
 
 
 class Twin(Part):
-    """The non-spiking network trained alike."""
+    """A non-spiking network beside the run: its twin, trained alike, or its teacher."""
 
     test: Table = Field(default_factory=dict)
 
@@ -65,6 +65,7 @@ class Result(Part):
     test: Table = Field(default_factory=dict)
     best: Best | None = None
     twin: Twin | None = None
+    teacher: Twin | None = None
     firing_rates: dict[str, float] = Field(default_factory=dict)
     firing_rate_images: int | None = None
     confusion: list[list[int]] = Field(default_factory=list)

@@ -78,6 +78,11 @@ def inline(figure: Figure, *, key: str, alt: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def standalone(svg: str) -> str:
+    """An inline figure as a file of its own, in the light colours."""
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+
+
 def label(text: object, limit: int = 24) -> str:
     """One line of at most ``limit`` characters that XML can hold, shortened in its middle."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())

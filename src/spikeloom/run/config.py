@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     ValidationError,
+    model_validator,
 )
 
 from spikeloom.kernels import Memory
@@ -116,6 +117,24 @@ class RunConfig(Strict):
     tensorboard: StrictBool = False
 
 
+class TeacherConfig(Strict):
+    """A trained network that a learner asks for: that of a finished run, or one trained first."""
+
+    run: str | None = Field(None, description="folder of a finished run")
+    recipe: str | None = Field(None, description="trained into FOLDER/teacher on the run's data")
+    set: tuple[str, ...] = Field((), description="overrides of that recipe")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.run is None) == (self.recipe is None):
+            raise ValueError(
+                'give run = "FOLDER" of a finished run, or recipe = "NAME"; one of both'
+            )
+        if self.run is not None and self.set:
+            raise ValueError("set changes a recipe; a finished run stays as it is")
+        return self
+
+
 class Config(Strict):
     """A whole run."""
 
@@ -123,6 +142,7 @@ class Config(Strict):
     model: ModelConfig
     data: DataConfig
     phase: tuple[Phase, ...] = Field(..., min_length=1)
+    teacher: TeacherConfig | None = None
     run: RunConfig = RunConfig()
     paper: dict[str, str | float] = {}
 
@@ -273,6 +293,7 @@ def _fields(path: Sequence[str | int]) -> list[str]:
     """The keys of the table at a path, as ``phase.0.group.1``."""
     tables: dict[tuple[str, ...], type[BaseModel]] = {
         (): Config, ("phase",): Phase, ("phase", "group"): Group, ("run",): RunConfig,
+        ("teacher",): TeacherConfig,
     }  # fmt: skip
     names = tuple(step for step in path if isinstance(step, str))
     return list(tables.get(names, Part).model_fields)

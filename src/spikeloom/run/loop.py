@@ -2,16 +2,16 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from spikeloom.learning import Progress
+from spikeloom.learning import Batch, Metrics, Progress
 from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, untouched
 from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
@@ -21,6 +21,7 @@ from spikeloom.run.stage import State, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
 Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W] and labels [B]
+Sums = tuple[float, float, float]  # loss, right, count
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -35,6 +36,16 @@ class Watcher(Protocol):
 
     def epoch(self, line: dict[str, Any]) -> None:
         """After every epoch, with its line of metrics."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def update(self, progress: Progress, loss: float) -> None:
+        """Ignored."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Ignored."""
 
 
 class Training:
@@ -64,15 +75,9 @@ class Training:
         Raises:
             CheckpointError: it cannot be read or is of another model.
         """
-        path = self.folder / LAST
-        tensors, about = checkpoint.load_state(path)
-        check_same(path, about.get("config"), self.task.config)
-        state = State(**about["state"])
-        self._forward_to(state.phase)
-        self.state = state
-        restore(path, self.task, self.stage, tensors, about)
+        self._load()
         if self.task.procs.first:
-            write_lines(self.folder / METRICS, state.history)
+            write_lines(self.folder / METRICS, self.state.history)
 
     def best(self) -> nn.Module:
         """The plain model with the best weights of the folder; ends the training here.
@@ -87,6 +92,43 @@ class Training:
         model = self.stage.plain()
         checkpoint.load_weights(model, checkpoint.under("model", tensors), path)
         return model
+
+    def _load(self) -> None:
+        path = self.folder / LAST
+        tensors, about = checkpoint.load_state(path)
+        check_same(path, about.get("config"), self.task.config)
+        state = State(**about["state"])
+        self._forward_to(state.phase)
+        self.state = state
+        restore(path, self.task, self.stage, tensors, about)
+
+    def weights(self, which: str) -> nn.Module:
+        """The plain model with the ``last`` or the ``best`` weights of the folder.
+
+        Raises:
+            CheckpointError: the checkpoint is missing, altered or of another model.
+        """
+        if which == "best":
+            return self.best()
+        self._load()
+        return self.stage.plain()
+
+    def some(self, updates: int) -> nn.Module:
+        """Train for so many updates of the first phase, without epochs' ends and checkpoints.
+
+        Returns the plain model.
+        """
+        size = self.stage.phase.accumulate
+        groups = (
+            group
+            for epoch in count()
+            for group in _grouped(
+                self.task.load("train", self.task.order("train", epoch=epoch)), size
+            )
+        )
+        for update, group in enumerate(islice(groups, updates)):
+            self._update(group, Progress(0, 1, update, updates))
+        return self.stage.plain()
 
     def _forward_to(self, phase: int) -> None:
         while self.state.phase < phase:
@@ -137,42 +179,67 @@ class Training:
             callback.apply(stage.model)
 
     def _update(self, group: list[Pair], progress: Progress) -> tuple[float, bool]:
-        """One optimizer update; returns its mean loss, and whether a checkpoint is due."""
+        """One update of a group of batches, or several if the learner steps within a batch.
+
+        Returns:
+            The mean loss, and whether a checkpoint is due.
+        """
         task, stage = self.task, self.stage
         sizes = torch.tensor([float(sum(len(x) for x, _ in group))], device=task.device)
         total = float(task.procs.sum(sizes))
         stage.model.train()
         stage.optimizer.zero_grad(set_to_none=True)
-        seen = torch.zeros(4, dtype=torch.float64)  # loss, right, count, the first one's clock
-        increments: dict[str, Tensor] = {}
-        for x, y in group:
-            seen[:3] += self._backward(x, y, len(x) / total, progress, increments)
-        minutes = (time.monotonic() - self.saved) / 60
-        seen[3] = float(task.procs.first and minutes > task.config.run.checkpoint_minutes)
-        seen = task.procs.sum(seen.to(task.device)).cpu()
-        task.procs.reduce_gradients(stage.model.parameters())
-        if not math.isfinite(float(seen[0])):
-            raise NonFiniteLossError(self._where(group))
-        stage.step(progress.share)
-        stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
-        stage.average()
+        ready = self._ready(group, total, progress)
+        for found, increments in ready:
+            minutes = (time.monotonic() - self.saved) / 60
+            due = float(task.procs.first and minutes > task.config.run.checkpoint_minutes)
+            seen = task.procs.sum(torch.tensor([*found, due], dtype=torch.float64).to(task.device))
+            task.procs.reduce_gradients(stage.model.parameters())
+            if not math.isfinite(float(seen[0])):
+                ready.close()  # so that the learner lets go of the model
+                raise NonFiniteLossError(self._where(group))
+            stage.step(progress.share)
+            stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
+            stage.average()
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
         return sums[0] / sums[2], bool(sums[3])
 
-    def _backward(
-        self, x: Tensor, y: Tensor, share: float, progress: Progress, into: dict[str, Tensor]
-    ) -> Tensor:
-        stage = self.stage
-        batch = self.task.batch(x, y, training=True)
-        with self.task.autocast():
-            metrics = stage.learn(batch, progress, share)
-        for name, change in metrics.increments.items():
-            into[name] = into.get(name, 0) + change * share
-        loss = float(metrics.loss) / stage.scaler.get_scale() / share
-        target = batch.y.argmax(-1) if batch.y.dim() == 2 else batch.y
+    def _ready(
+        self, group: list[Pair], total: float, progress: Progress
+    ) -> Generator[tuple[Sums, dict[str, Tensor]], None, None]:
+        """Loss, right and count so far, and increments, each time an update can be made."""
+        before, increments = (0.0, 0.0, 0.0), dict[str, Tensor]()
+        for at, (x, y) in enumerate(group, start=1):
+            share = len(x) / total
+            batch = self.task.batch(x, y, training=True)
+            for metrics in self._learn(batch, progress, share):
+                a, b, c = self._sums(metrics, batch.y, share)
+                seen = before[0] + a, before[1] + b, before[2] + c
+                for name, change in metrics.increments.items():
+                    increments[name] = increments.get(name, 0) + change * share
+                if at == len(group):
+                    yield seen, increments
+                    increments = {}
+            before = seen
+
+    def _learn(
+        self, batch: Batch, progress: Progress, share: float
+    ) -> Generator[Metrics, None, None]:
+        """What the learner reports; updates that come between are outside of autocast."""
+        steps = self.stage.learn(batch, progress, share)
+        while True:
+            with self.task.autocast():
+                metrics = next(steps, None)
+            if metrics is None:
+                return
+            yield metrics
+
+    def _sums(self, metrics: Metrics, y: Tensor, share: float) -> Sums:
+        loss = float(metrics.loss) / self.stage.scaler.get_scale() / share
+        target = y.argmax(-1) if y.dim() == 2 else y
         right = (metrics.logits_seq.float().mean(0).argmax(-1) == target).sum()
-        return torch.tensor([loss * len(x), float(right), float(len(x))], dtype=torch.float64)
+        return loss * len(y), float(right), float(len(y))
 
     def _line(self, share: float) -> dict[str, Any]:
         """The metrics of the epoch that has just been trained."""

@@ -22,7 +22,7 @@ from torch import nn
 from spikeloom import __version__
 from spikeloom.report.whole import sweep, write_file
 from spikeloom.run.build import build
-from spikeloom.run.config import Config, ConfigError, Phase
+from spikeloom.run.config import Config, ConfigError, Phase, load
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 CONFIG, METRICS, RESULT = "config.toml", "metrics.jsonl", "result.json"
@@ -103,6 +103,17 @@ def check_space(folder: Path, needed: int) -> None:
             f"no disk space: {folder} has {free / 1e6:.0f} MB free, the checkpoints of this run "
             f"need about {needed / 1e6:.0f} MB; free some or choose another --out"
         )
+
+
+def stored_config(folder: Path) -> Config:
+    """The configuration a run folder was made with.
+
+    Raises:
+        ConfigError: this is no run folder.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}")
+    return load(folder / CONFIG)
 
 
 def write_config(folder: Path, config: Config) -> None:

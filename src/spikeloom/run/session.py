@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
 from spikeloom.run.build import build
 from spikeloom.run.catalogue import uses
-from spikeloom.run.config import Config, ConfigError, load
+from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes, processes
 from spikeloom.run.evaluate import evaluate, firing_rates, rated_images, sample
-from spikeloom.run.loop import Training, Watcher
+from spikeloom.run.loop import Silent, Training, Watcher
 from spikeloom.run.record import (
     CONFIG,
     ENVIRONMENT,
@@ -33,21 +34,14 @@ from spikeloom.run.record import (
     hold,
     note_session,
     space_needed,
+    stored_config,
     write_config,
     write_json,
 )  # fmt: skip
 from spikeloom.run.stage import rehearse
 from spikeloom.run.task import Task, device_of, prepare
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def update(self, progress: Any, loss: float) -> None:
-        """Ignored."""
-
-    def epoch(self, line: dict[str, Any]) -> None:
-        """Ignored."""
+from spikeloom.run.teach import rehearse_teacher, taught_by, teach
+from spikeloom.run.teacher import TEACHER
 
 
 def train(
@@ -82,13 +76,8 @@ def train(
     with processes(device) as procs:
         device = procs.own(device)
         folder = Path(procs.agree(str(folder)))
-        task = prepare(config, procs, device, root)
-        rehearse(task)
-        if config.run.twin:
-            try:
-                rehearse(prepare(twin_of(config), procs, device, root))
-            except ConfigError as error:
-                raise ConfigError(f"the ReLU twin: {error}; or set run.twin=false") from error
+        task = prepare(config, procs, device, root, folder)
+        _rehearse(task, root)
         watcher: Watcher = watch(task)
         if config.run.tensorboard and procs.first:
             watcher = Both(watcher, Board(folder, [phase.epochs for phase in config.phase]))
@@ -97,37 +86,45 @@ def train(
         with hold(folder) if procs.first else nullcontext():
             procs.wait()  # the others need the folder to be there
             old = (folder / LAST).exists()
-            if old and not resume:
+            if (old or (folder / TEACHER).exists()) and not resume:
                 raise ConfigError(
                     f"run folder {folder} already holds a run; resume it, or choose another --out"
                 )
+            if resume and (folder / ENVIRONMENT).exists():
+                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
             if old:
                 training.resume()
                 if procs.first:
                     note_session(folder, device, procs.world)
                 procs.wait()
-                recipe = json.loads((folder / ENVIRONMENT).read_text()).get("recipe", recipe)
             elif procs.first:
                 write_config(folder, config)
                 write_json(folder / ENVIRONMENT, {"recipe": recipe, **environment(device)})
+            if config.teacher and not old:
+                name = config.teacher.recipe or ""
+                again = partial(train, root=root, recipe=name, watch=watch)
+                task.teacher = teach(task, folder, again)
+                training = Training(task, folder, watcher)
             with use(memory=config.run.memory):
                 return _finish(training, recipe, root, watch)
+
+
+def _rehearse(task: Task, root: Path | None) -> None:
+    """Rehearse the run and whatever is trained along with it."""
+    config = task.config
+    rehearse(task)
+    if config.teacher and config.teacher.recipe:
+        rehearse_teacher(task, root)
+    if config.run.twin:
+        try:
+            rehearse(prepare(twin_of(config), task.procs, task.device, root))
+        except ConfigError as error:
+            raise ConfigError(f"the ReLU twin: {error}; or set run.twin=false") from error
 
 
 def resume_folder(folder: Path, **how: Any) -> dict[str, Any]:
     """Go on with the run in ``folder``, with the configuration stored there."""
     return train(stored_config(folder), folder, resume=True, **how)
-
-
-def stored_config(folder: Path) -> Config:
-    """The configuration a run folder was made with.
-
-    Raises:
-        ConfigError: this is no run folder.
-    """
-    if not (folder / CONFIG).is_file():
-        raise ConfigError(f"{folder} is not a run folder: it has no {CONFIG}")
-    return load(folder / CONFIG)
 
 
 def score(
@@ -141,9 +138,9 @@ def score(
         CheckpointError: its checkpoint is missing, altered or of another model.
     """
     config = stored_config(folder)
-    task = prepare(config, Processes(), device_of(config.run.device), root)
+    task = prepare(config, Processes(), device_of(config.run.device), root, folder)
     which = weights or config.run.select
-    model = trained(Training(task, folder, Silent()), which)
+    model = Training(task, folder, Silent()).weights(which)
     loss = build(config.phase[-1].loss, "loss")
     model = infer(model, some_inputs(task)) if packed else model
     return {"weights": which, **evaluate(task, model, loss, "test")}
@@ -153,18 +150,6 @@ def some_inputs(task: Task, count: int = 8) -> Tensor:
     """Inputs of the first training images, as the network gets them."""
     x, y = task.source.train.__getitems__(task.splits.train[:count].tolist())
     return task.batch(x, y, training=False).x_seq
-
-
-def trained(training: Training, which: str) -> nn.Module:
-    """The plain model of a run with its ``last`` or its ``best`` weights.
-
-    Raises:
-        CheckpointError: the checkpoint is missing, altered or of another model.
-    """
-    if which == "best":
-        return training.best()
-    training.resume()
-    return training.stage.plain()
 
 
 def _finish(
@@ -179,6 +164,10 @@ def _finish(
     if task.procs.first:
         checkpoint.write_file(folder / SAMPLE, to_bytes(sample(task, model)))
         write_json(folder / RESULT, result)
+    if config.teacher:
+        result["teacher"] = taught_by(folder)
+        if task.procs.first:
+            write_json(folder / RESULT, result)
     if config.run.twin:
         twin = train(
             twin_of(config), folder / "twin", resume=(folder / "twin" / LAST).exists(),
@@ -229,6 +218,7 @@ def twin_of(config: Config) -> Config:
         tree["model"].pop(end, None)
     for phase in tree["phase"]:
         phase["callback"] = []  # they are about spikes
+    tree.pop("teacher", None)
     tree["run"]["twin"] = False
     tree["title"] = f"{config.title} (ReLU twin)".strip()
     return Config.model_validate(tree)

@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Progress
+from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Objective, Progress
 from spikeloom.learning.slope import Slope
 from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, reseed
@@ -71,18 +71,27 @@ class Stage:
         """The same without what the learner added: the model that is scored and kept."""
         return self.learner.finish(self.judged())
 
-    def learn(self, batch: Batch, progress: Progress, share: float = 1.0) -> Metrics:
-        """One step of the learner on a share of the loss and of the terms of the callbacks."""
+    @property
+    def stepping(self) -> bool:
+        """Whether the learner makes several updates of one batch."""
+        return bool(getattr(self.learner, "stepping", False))
+
+    def learn(self, batch: Batch, progress: Progress, share: float = 1.0) -> Iterator[Metrics]:
+        """Metrics each time that the learner has gradients of a share of the loss with its terms.
+
+        Once, unless the learner is stepping: then an update belongs between one and the next, and
+        gradients start anew.
+        """
         with ExitStack() as stack:
             terms = [stack.enter_context(c.term(self.model)) for c in self.callbacks.values()]
-
-            def loss(logits_seq: Tensor, y: Tensor) -> Tensor:
-                found = (term() for term in terms)
-                value = self.loss(logits_seq, y)
-                value = sum((term for term in found if term is not None), start=value)
-                return self.scaler.scale(value * share)
-
-            return self.learner.step(self.model, batch, loss, progress)
+            loss = Objective(self.loss, terms, lambda value: self.scaler.scale(value * share))
+            if not self.stepping:
+                yield self.learner.step(self.model, batch, loss, progress)
+                return
+            learner: Any = self.learner
+            for metrics in learner.steps(self.model, batch, loss, progress):
+                yield metrics
+                self.optimizer.zero_grad(set_to_none=True)
 
     def lr(self, share: float) -> float:
         """The learning rate when this share of the phase is done."""
@@ -159,17 +168,20 @@ def rehearse(task: Task) -> None:
 def _try(task: Task, stage: Stage, x: Tensor, y: Tensor, epoch: int) -> bool:
     """One step of an epoch; whether it leaves anything to change the model by."""
     stage.model.train()
+    moved = False
     with task.autocast():
         batch = task.batch(x, y, training=True)
-        metrics = stage.learn(batch, Progress(epoch, stage.phase.epochs, epoch, stage.phase.epochs))
+        at = Progress(epoch, stage.phase.epochs, epoch, stage.phase.epochs)
+        for metrics in stage.learn(batch, at):
+            stage.increase(metrics.increments)
+            graded = any(parameter.grad is not None for parameter in stage.model.parameters())
+            moved = moved or graded or bool(metrics.increments)
     want = (task.config.model.T, len(x), task.source.num_classes)
     if tuple(metrics.logits_seq.shape) != want:
         raise ValueError(
             f"the learner reports logits {tuple(metrics.logits_seq.shape)}, expected {want}"
         )
-    stage.increase(metrics.increments)
-    graded = any(parameter.grad is not None for parameter in stage.model.parameters())
-    return graded or bool(metrics.increments)
+    return moved
 
 
 def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
@@ -204,7 +216,7 @@ def _flat(tree: Any, at: str = "") -> dict[str, Any]:
 
 def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     """Let the phase's learner prepare the model, and build the rest around it."""
-    learner: Learner = build(phase.learner, "learner")
+    learner: Learner = build(phase.learner, "learner", teacher=task.teacher)
     index = next(i for i, other in enumerate(task.config.phase) if other is phase)
     with aside(task.device):  # what a learner adds starts alike in all processes
         reseed(task.config.run.seed, "prepare", index)
@@ -227,6 +239,11 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
         torch.amp.GradScaler(task.device.type, enabled=task.config.run.precision == "fp16"),
     )
+    if stage.stepping and phase.accumulate > 1:
+        raise ConfigError(
+            f"{phase.learner.name} makes an update at every step of a batch, so the gradients of "
+            f"{phase.accumulate} batches cannot wait for one another; set accumulate = 1"
+        )
     for callback in stage.callbacks.values():
         callback.apply(model)
     return stage

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.run.config import Config, ConfigError, full_name
-from spikeloom.run.record import CONFIG, LAST, RESULT
+from spikeloom.run.record import CONFIG, RESULT
 from spikeloom.run.study import Arm, Study
 
 Told = Callable[["Job", float | str], None]
@@ -166,7 +166,7 @@ def _run(job: Job, root: Path | None, threads: int | None = None) -> None:
     keep_pages()
     if threads:
         torch.set_num_threads(threads)
-    going_on = (job.folder / LAST).exists()
+    going_on = (job.folder / CONFIG).exists()  # perhaps only its teacher was being trained
     train(job.config, job.folder, resume=going_on, root=root, recipe=job.recipe)
     write_report(job.folder)
 

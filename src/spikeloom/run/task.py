@@ -15,6 +15,7 @@ from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
+from spikeloom.run.teacher import teacher_config
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,6 +32,7 @@ class Task:
     augment: Augment
     encode: Any
     model: nn.Module
+    teacher: nn.Module | None = None
 
     def order(self, part: str, *, epoch: int = 0, start: int = 0) -> Order:
         """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
@@ -93,8 +95,21 @@ class Task:
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
 
-def prepare(config: Config, procs: Processes, device: torch.device, root: Path | None) -> Task:
-    """Build all parts of a run.
+def prepare(
+    config: Config,
+    procs: Processes,
+    device: torch.device,
+    root: Path | None,
+    folder: Path | None = None,
+) -> Task:
+    """Build all parts of a run; a teacher as yet without its weights.
+
+    Args:
+        config: what to run.
+        procs: who takes part.
+        device: what to compute on.
+        root: where the data sets are.
+        folder: of the run, if it may be there already: it knows what its teacher is.
 
     Raises:
         ConfigError: something is unknown, out of range, missing, or does not fit together.
@@ -123,12 +138,15 @@ def prepare(config: Config, procs: Processes, device: torch.device, root: Path |
             "use a multiple"
         )
     torch.manual_seed(config.run.seed)
-    net = network(config, source.shape, source.num_classes)
-    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = placed(network(config, source.shape, source.num_classes), device)
     steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
+    teacher = None
+    if config.teacher:
+        about = teacher_config(config, folder)
+        teacher = placed(network(about, source.shape, source.num_classes), device)
     task = Task(
         config, device, procs, source, splits, Augment(steps),
-        bind(config.model.encoder, "encoder"), net,
+        bind(config.model.encoder, "encoder"), net, teacher,
     )  # fmt: skip
     _try(task)
     torch.manual_seed(config.run.seed + 1 + procs.rank)
@@ -169,6 +187,13 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         return transform_weights(net, make)
     except ValueError as error:
         raise ConfigError(f"weight {model.weight.name!r}: {error}") from error
+
+
+def placed(net: nn.Module, device: torch.device) -> nn.Module:
+    """A network on a device, its weights laid out as convolutions want them."""
+    net = net.to(device)
+    laid_out: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out
 
 
 def _try(task: Task) -> None:
