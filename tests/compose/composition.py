@@ -39,10 +39,20 @@ BASE = {
 # Small versions, but of two hidden layers; and a learner that changes with the epoch in what it
 # does beside BPTT.
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "double_exponential": {"per": "channel"},
     "dspike": {"samples": 4, "weights": 2},
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
 }
+# What a part needs around it that BASE does not have; what is varied itself is left as it is.
+COUNTING = ("ce_plus", "count", "count_plus", "count_zero", "spike_kernel", "ttfs")
+AROUND: dict[str, dict[str, Any]] = {
+    **{name: {"readout": "spikes"} for name in COUNTING},
+    "event_bp": {
+        "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "avg",
+        "readout": "early_spikes", "weight": "standardised",
+    },
+}  # fmt: skip
 IMAGES, CLASSES = (3, 8, 8), 3
 Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied
 
@@ -103,13 +113,18 @@ def refusal(chosen: dict[str, str]) -> str:
 
 def configuration(chosen: dict[str, str]) -> Config:
     """The recipe of a case."""
-    name = {**BASE, **chosen}
-    neuron: dict[str, Any] = {"name": name["neuron"]}
+    around: dict[str, Any] = {}
+    for kind in reversed(BASE):  # a learner comes first, so what it needs goes last
+        around |= AROUND.get(chosen.get(kind, ""), {})
+    name = {**BASE, **around, **chosen}
+    neuron = part(name["neuron"])
     if "v_threshold" in inspect.signature(find("neuron", name["neuron"]).build).parameters:
-        neuron["v_threshold"] = 0.25  # so that all layers fire in two steps
+        # So that all layers fire in two steps.
+        neuron["v_threshold"] = 0.02 if name["norm"] == "none" else 0.25
     if "surrogate" in chosen:
         neuron["surrogate"] = chosen["surrogate"]
     model = {**part(name["model"]), "width": 0.125, "T": 2, "neuron": neuron, "norm": name["norm"]}
+    model |= {key: value for key, value in around.items() if key not in BASE}
     phase = {"loss": name["loss"], "learner": part(name["learner"]), "epochs": 2}
     phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]
     phase["optimizer"] = {"name": "sgd", "lr": 0.01}
@@ -134,10 +149,8 @@ def task(config: Config) -> Task:
     model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
     cpu = torch.device("cpu")
     built = Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
-    if (
-        "teacher"
-        in inspect.signature(find("learner", config.phase[0].learner.name).build).parameters
-    ):
+    learner = find("learner", config.phase[0].learner.name).build
+    if "teacher" in inspect.signature(learner).parameters:
         built.teacher = teacher(config)
     return built
 
