@@ -47,9 +47,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 # What a part needs around it that BASE does not have; what is varied itself is left as it is.
 COUNTING = ("ce_plus", "count", "count_plus", "count_zero", "spike_kernel", "ttfs")
 AROUND: dict[str, dict[str, Any]] = {
-    **{name: {"readout": "spikes"} for name in COUNTING},
+    **{name: {"readout": "spikes", "weight": "standardised"} for name in COUNTING},
     "event_bp": {
-        "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "avg",
+        "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "average",
         "readout": "early_spikes", "weight": "standardised",
     },
 }  # fmt: skip
@@ -119,12 +119,12 @@ def configuration(chosen: dict[str, str]) -> Config:
     name = {**BASE, **around, **chosen}
     neuron = part(name["neuron"])
     if "v_threshold" in inspect.signature(find("neuron", name["neuron"]).build).parameters:
-        # So that all layers fire in two steps.
-        neuron["v_threshold"] = 0.02 if name["norm"] == "none" else 0.25
+        neuron["v_threshold"] = 0.25  # so that all layers fire in two steps
     if "surrogate" in chosen:
         neuron["surrogate"] = chosen["surrogate"]
     model = {**part(name["model"]), "width": 0.125, "T": 2, "neuron": neuron, "norm": name["norm"]}
-    model |= {key: value for key, value in around.items() if key not in BASE}
+    fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout", "weight"}
+    model |= {key: value for key, value in around.items() if key in fits - BASE.keys()}
     phase = {"loss": name["loss"], "learner": part(name["learner"]), "epochs": 2}
     phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]
     phase["optimizer"] = {"name": "sgd", "lr": 0.01}

@@ -30,6 +30,7 @@ from spikeloom.layers import (
     LIF,
     LTMD,
     CubaLIF,
+    DoubleExponential,
     Neuron,
     OverTime,
     ParametricLIF,
@@ -299,7 +300,7 @@ def test_fixed_tensors_are_buffers_and_the_neurons_own():
 
 def test_tensors_are_where_learning_starts(build):
     arguments = {"v_threshold": PER_CHANNEL}
-    if build is not IF:
+    if build not in (IF, DoubleExponential):
         arguments["tau"] = 1 + PER_CHANNEL
     neuron = build(SHAPE, learn=["v_threshold"], **arguments)
     x_seq = input_seq()

@@ -103,7 +103,7 @@ def test_thresholds_are_noted():
     with torch.no_grad():
         model.features[2].v_threshold.raw.fill_(-0.3)
     notes = Thresholds().epoch(model, None, None, START)
-    assert notes["least"] == pytest.approx(torch.tensor(-0.3).tanh().item())
-    assert notes["greatest"] == pytest.approx(0.5)  # where small models start
-    assert notes["least"] < notes["mean"] < notes["greatest"]
+    assert notes["threshold least"] == pytest.approx(torch.tensor(-0.3).tanh().item())
+    assert notes["threshold greatest"] == pytest.approx(0.5)  # where small models start
+    assert notes["threshold least"] < notes["threshold mean"] < notes["threshold greatest"]
     assert Thresholds().epoch(nn.Linear(2, 2), None, None, START) == {}

@@ -10,7 +10,8 @@ from spikeloom.learning import Loss
 from spikeloom.losses import CountMSE, RateCrossEntropy, TemporalEfficientTraining
 from spikeloom.registry import entries
 
-LOSSES = [entry.build for entry in entries("loss")]
+# Losses on spike counts see spikes alone: test_counts.py.
+LOSSES = [e.build for e in entries("loss") if not e.build.__module__.endswith(".counts")]
 K = 4
 
 
