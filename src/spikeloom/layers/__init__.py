@@ -17,6 +17,7 @@ from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
+from spikeloom.layers.tokens import TokenMixing
 
 __all__ = [
     "ALIF",
@@ -52,6 +53,7 @@ __all__ = [
     "Temporal",
     "TemporalEffectiveBatchNorm",
     "ThresholdBatchNorm",
+    "TokenMixing",
     "carry",
     "is_constant",
     "neuron_values",
