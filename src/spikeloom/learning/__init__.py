@@ -9,6 +9,7 @@ from spikeloom.learning.base import (
     Progress,
     Unsupported,
     of_batch,
+    weighed,
 )
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.dspike import DspikeSearch
@@ -16,6 +17,7 @@ from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.shortcut_bp import ShortcutBP
+from spikeloom.learning.sml import SurrogateModules
 from spikeloom.learning.thresholds import Thresholds
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "Metrics",
     "Progress",
     "ShortcutBP",
+    "SurrogateModules",
     "Thresholds",
     "Unsupported",
     "of_batch",
+    "weighed",
 ]

@@ -32,6 +32,27 @@ class Metrics(NamedTuple):
     increments: Mapping[str, Tensor] = MappingProxyType({})
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """A loss as the loop wants it descended: its share of an update, scaled for half precision."""
+
+    loss: Loss
+    weigh: Callable[[Tensor], Tensor]
+
+    def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
+        return self.weigh(self.loss(logits_seq, y))
+
+
+def weighed(loss: Loss, term: Tensor) -> Tensor:
+    """A learner's own term on the scale of the loss that it was handed; add it to that.
+
+    Args:
+        loss: as handed to :meth:`Learner.step`; a plain function weighs nothing.
+        term: a scalar.
+    """
+    return loss.weigh(term) if isinstance(loss, Weighed) else term
+
+
 def of_batch(logits_seq: Tensor, y: Tensor) -> Tensor:
     """The logits to score a batch by: one row for each target.
 
@@ -70,7 +91,8 @@ class Learner(Protocol):
     ``step`` leaves gradients in ``.grad`` and does nothing else to the model: clipping, scaling,
     reduction over processes and the optimizer belong to the loop. A local rule writes -ΔW there,
     or hands ΔW over as :class:`Metrics` where no optimizer is to touch it; parameters whose
-    ``.grad`` stays None rest, and so do their moments.
+    ``.grad`` stays None rest, and so do their moments. A term of the learner's own is added to the
+    loss through :func:`weighed`.
     Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does.
     """
 

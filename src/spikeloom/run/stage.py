@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Progress
+from spikeloom.learning.base import Weighed
 from spikeloom.learning.slope import Slope
 from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, reseed
@@ -79,10 +80,12 @@ class Stage:
             def loss(logits_seq: Tensor, y: Tensor) -> Tensor:
                 found = (term() for term in terms)
                 value = self.loss(logits_seq, y)
-                value = sum((term for term in found if term is not None), start=value)
+                return sum((term for term in found if term is not None), start=value)
+
+            def weigh(value: Tensor) -> Tensor:
                 return self.scaler.scale(value * share)
 
-            return self.learner.step(self.model, batch, loss, progress)
+            return self.learner.step(self.model, batch, Weighed(loss, weigh), progress)
 
     def lr(self, share: float) -> float:
         """The learning rate when this share of the phase is done."""
