@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dspike": {"samples": 4, "weights": 2},
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
+    "stmixer": {"depth": 2},
 }
 IMAGES, CLASSES = (3, 8, 8), 3
 Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied

@@ -4,6 +4,7 @@ from spikeloom.layers.base import Neuron, Rule, Temporal, ruled
 from spikeloom.layers.carry import carry, unrolled, whole_only
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.images import Conv2d, MaxPool2d
+from spikeloom.layers.late_spikes import late_spikes
 from spikeloom.layers.learnable import neuron_values
 from spikeloom.layers.linear import Linear
 from spikeloom.layers.ltmd import LTMD
@@ -56,6 +57,7 @@ __all__ = [
     "TokenMixing",
     "carry",
     "is_constant",
+    "late_spikes",
     "neuron_values",
     "of_sum",
     "ruled",

@@ -44,8 +44,8 @@ class TokenMixing(nn.Module):
         nn.init.normal_(self.weight, std=math.sqrt(2 / tokens))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = token_mixing(x.flatten(2), self.weight)
-        return y.unflatten(2, x.shape[2:])
+        y: Tensor = token_mixing(x.flatten(2), self.weight).unflatten(2, x.shape[2:])
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.channels}, tokens={self.tokens}, heads={self.heads}"

@@ -50,7 +50,7 @@ class Surrogates(nn.Module):
 
     def with_branches(self, x_seq: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The logits of the model [T, N, K], and those of its branches, each [1, N, K]."""
-        stages: Any = self.model.stages  # type: ignore[union-attr]
+        stages: Any = self.model.stages
         called = set(self.model.modules())  # a stage may be a mere slice of a longer row
         first = [stages[i] if stages[i] in called else stages[i][0] for i in self.starts]
         with _entering(first) as seen:
@@ -198,7 +198,7 @@ def surrogate(stage: nn.Module) -> nn.Module:
                 setattr(parent, name, BatchNorm(_channels(child)))
     for weight in made.parameters():
         if weight.dim() > 1:
-            nn.init.normal_(weight, std=float(weight.detach().std()))
+            nn.init.normal_(weight, std=float(weight.detach().square().mean().sqrt()))
     return made
 
 
