@@ -196,9 +196,10 @@ def surrogate(stage: nn.Module) -> nn.Module:
                 setattr(parent, name, nn.GELU())
             elif isinstance(child, BatchNorm | StepBatchNorm):
                 setattr(parent, name, BatchNorm(_channels(child)))
-    for weight in made.parameters():
-        if weight.dim() > 1:
-            nn.init.normal_(weight, std=float(weight.detach().square().mean().sqrt()))
+    with torch.no_grad():
+        for weight in made.parameters():
+            if weight.dim() > 1:
+                weight.copy_(torch.randn_like(weight) * weight.square().mean().sqrt())
     return made
 
 
