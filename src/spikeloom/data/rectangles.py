@@ -41,7 +41,8 @@ class CutMix(nn.Module):
     Shape:
         x float [B, C, H, W], y int64 [B] or float [B, K] -> x, y float [B, K]
     Raises:
-        ValueError: alpha <= 0, p outside [0, 1], num_classes < 1, or soft targets of another length.
+        ValueError: alpha <= 0, p outside [0, 1], num_classes < 1, or soft targets of another
+            length.
     Source:
         Yun et al. (2019).
     """
