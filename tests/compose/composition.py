@@ -43,6 +43,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dspike": {"samples": 4, "weights": 2},
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
+    "stmixer": {"depth": 2},
 }
 # What a part needs around it that BASE does not have; what is varied itself is left as it is.
 COUNTING = ("ce_plus", "count", "count_plus", "count_zero", "spike_kernel", "ttfs")

@@ -1,5 +1,6 @@
 """Every shipped recipe parses, builds and takes one step, on made-up images of its shape."""
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ SHAPES = {
     "kmnist": ((1, 28, 28), 10),
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
+    "image_folder": ((3, 224, 224), 1000),
 }
 
 
@@ -45,6 +47,7 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
         if kind != "dataset":
             return entry
 
+        @wraps(entry.build)  # its arguments are checked
         def source(root: Path | None = None, **_: Any) -> Source:
             return made_up(wanted)
 

@@ -8,6 +8,7 @@ from spikeloom.data.digits import digits
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
+from spikeloom.data.rectangles import CutMix, Erase
 from spikeloom.data.source import Images, Source, Splits, TensorImages, split
 from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
 
@@ -15,7 +16,9 @@ __all__ = [
     "Augment",
     "AutoAugment",
     "Crop",
+    "CutMix",
     "Cutout",
+    "Erase",
     "Flip",
     "Images",
     "Mixup",

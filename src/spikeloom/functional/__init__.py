@@ -58,6 +58,7 @@ from spikeloom.functional.surrogate import (
     Triangle,
     spike,
 )
+from spikeloom.functional.tokens import spike_attention, token_mixing
 
 __all__ = [
     "NO_DECAY",
@@ -124,9 +125,11 @@ __all__ = [
     "recurrent_lif_trace",
     "sequence",
     "spike",
+    "spike_attention",
     "spike_trace",
     "stdp_conv2d",
     "stdp_linear",
     "steps",
     "timed",
+    "token_mixing",
 ]

@@ -5,6 +5,7 @@ from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.images import Conv2d, MaxPool2d
+from spikeloom.layers.late_spikes import late_spikes
 from spikeloom.layers.learnable import neuron_values
 from spikeloom.layers.linear import Linear
 from spikeloom.layers.ltmd import LTMD
@@ -18,6 +19,7 @@ from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
+from spikeloom.layers.tokens import TokenMixing
 from spikeloom.layers.weights import Standardised, transform_of, transform_weights
 
 __all__ = [
@@ -57,8 +59,10 @@ __all__ = [
     "Temporal",
     "TemporalEffectiveBatchNorm",
     "ThresholdBatchNorm",
+    "TokenMixing",
     "carry",
     "is_constant",
+    "late_spikes",
     "neuron_values",
     "of_sum",
     "ruled",

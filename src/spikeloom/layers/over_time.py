@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from spikeloom.functional.sequence import check_sequence
+from spikeloom.layers.tokens import TokenMixing
 
 # Layers whose output for a step depends on that step alone, also while training: a sequence that
 # repeats one image (stride 0 along time) needs them once.
@@ -18,6 +19,7 @@ STEPWISE = (
     nn.AdaptiveAvgPool2d,
     nn.Flatten,
     nn.Identity,
+    TokenMixing,
 )
 
 

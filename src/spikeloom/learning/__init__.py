@@ -21,6 +21,7 @@ from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
+from spikeloom.learning.sml import SurrogateModules
 from spikeloom.learning.tandem_fit import TandemFit
 from spikeloom.learning.thresholds import Thresholds
 
@@ -41,6 +42,7 @@ __all__ = [
     "Progress",
     "RateBP",
     "ShortcutBP",
+    "SurrogateModules",
     "Tandem",
     "TandemFit",
     "Thresholds",

@@ -4,5 +4,6 @@ from spikeloom.models.spiking_densenet import SpikingDenseNet
 from spikeloom.models.spiking_mlp import SpikingMLP
 from spikeloom.models.spiking_resnet import SpikingResNet
 from spikeloom.models.spiking_vgg import SpikingVGG
+from spikeloom.models.stmixer import STMixer
 
-__all__ = ["SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]
+__all__ = ["STMixer", "SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]
