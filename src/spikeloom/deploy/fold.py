@@ -180,9 +180,7 @@ class Folder:
 
     def _fire(self, step: Step, layer: nn.Module, number: int) -> int:
         value = self._open(step.name, number)
-        neurons = neurons_of(
-            step.name, layer, self.samples[number], value.shape, self.kinds
-        )
+        neurons = neurons_of(step.name, layer, self.samples[number], value.shape, self.kinds)
         return self._append(Sum(value.name, value.shape, value.terms, value.bias, neurons))
 
 

@@ -1,8 +1,8 @@
 """How to step through a node that does not say it: conventions, each with a name.
 
-The equations of NIR know no steps, so every library chose its own. A convention that is named after
-a library runs a file as that library's importer does by default; ``euler`` and ``exponential`` solve
-the equations of the node over steps of a length that the caller gives.
+The equations of NIR know no steps, so every library chose its own. A convention that is named
+after a library runs a file as that library's importer does by default; ``euler`` and
+``exponential`` solve the equations of the node over steps of a length that the caller gives.
 """
 
 from collections.abc import Callable, Iterable
@@ -157,7 +157,9 @@ def _spikingjelly(name: str, node: Any, dt: float) -> Steps:
         _must(name, "r", s.gain, 1.0, "tau_mem / dt")
         _must(name, "w_in", s.synapse[1], 1.0, "tau_syn / dt")
         _must(name, "v_leak", s.leak, 0.0, "0")
-        s = Steps(s.keep, s.gain / s.gain, s.leak, s.v_reset, False, (s.synapse[0], s.gain / s.gain))
+        s = Steps(
+            s.keep, s.gain / s.gain, s.leak, s.v_reset, False, (s.synapse[0], s.gain / s.gain)
+        )
     elif type(node).__name__ == "LIF":
         whole, scaled = np.allclose(s.gain, 1), np.allclose(s.gain, 1 - s.keep)
         if not (whole or scaled):

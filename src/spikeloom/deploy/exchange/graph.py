@@ -6,7 +6,6 @@ source put out one step before, nothing at the first step.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from spikeloom.functional.sequence import check_sequence, sequence
@@ -32,6 +31,7 @@ class Graph(nn.Module):
         ValueError: an edge to nowhere, the same edge twice, a layer that nothing enters, or a cycle
             without a delayed edge; when called, an input of another shape.
     Example:
+        >>> import torch
         >>> from spikeloom.layers import LIF, Linear, OverTime
         >>> layers = {"map": OverTime(Linear(3, 2)), "fire": LIF(), "back": OverTime(Linear(2, 2))}
         >>> edges = [("input", "map"), ("map", "fire"), ("fire", "back"), ("back", "fire")]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def from_nir(
             places = [f"{name}.{suffix}" if suffix else name for suffix, _ in chain]
             layers |= zip(places, (layer for _, layer in chain), strict=True)
             first[name] = places[0]
-            inner += zip(places, places[1:], strict=False)
+            inner += pairwise(places)
     renamed = [
         (ends.get(source, source), ends.get(target, first.get(target, target)))
         for source, target in edges

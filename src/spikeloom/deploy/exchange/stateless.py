@@ -62,7 +62,8 @@ def layer_from(name: str, node: Any, dt: float | None) -> nn.Module:
         case "AvgPool2d":
             return OverTime(nn.AvgPool2d(*_window(node)))
         case "SumPool2d":
-            return OverTime(nn.AvgPool2d(*_window(node), divisor_override=1))
+            kernel, stride, padding = _window(node)
+            return OverTime(nn.AvgPool2d(kernel, stride, padding, divisor_override=1))
         case "Flatten":
             start, end = int(node.start_dim), int(node.end_dim)
             return OverTime(

@@ -172,7 +172,7 @@ class Unfolder:
         weight, w, source = term.weight, term.window, self.values[term.source]
         channels, H, W = self.program.shapes[term.source]
         O = len(weight)  # noqa: E741
-        if weight.shape[1] == 1 and channels > 1 and w == Window() and O == channels:
+        if weight.shape[1] == 1 and channels > 1 and w == Window() and channels == O:
             layer = _diagonal(weight.flatten(), bias, source.shape)
             return Value((self._add(name, layer, source.names),), source.shape)
         whole = tuple(weight.shape[1:]) == (channels, H, W) and w.padding == (0, 0)
