@@ -2,8 +2,8 @@
 
     python benchmarks/interchange.py --peers /path/to/python --out records/interchange/<date>_peers
 
-``--peers`` is an interpreter that has nir, spikingjelly, snntorch, norse and sinabs, or some of
-them: what is missing is left out and named. The network is 4 -> 3, affine and one layer of LIF;
+``--peers``, which may be given more than once, is an interpreter that has nir, nirtorch and some of
+spikingjelly, snntorch, norse and sinabs; what none of them has is named in the table. The network is 4 -> 3, affine and one layer of LIF;
 what is compared are the spikes of 50 steps. Nothing is timed.
 """
 
@@ -73,7 +73,7 @@ def write_norse(path: Path) -> Tensor:
     for x in inputs()[0]:
         y, state = net(x, state)
         out.append(y)
-    graph = norse.to_nir(net, inputs()[0][0])
+    graph = norse.to_nir(net, inputs()[0][0, 0])
     nir.write(str(path), _arrays(graph))
     return torch.stack(out)
 
@@ -120,11 +120,13 @@ def write_sinabs(path: Path) -> Tensor:
     import sinabs.layers as sl
     from sinabs.nir import to_nir
 
-    neuron = sl.LIF(torch.full((OUT,), 1.5), spike_threshold=torch.ones(OUT), norm_input=False)
+    neuron = sl.LIFSqueeze(
+        torch.full((OUT,), 1.5), spike_threshold=torch.ones(OUT), norm_input=False, batch_size=1
+    )
     net = nn.Sequential(linear(), neuron)
-    spikes = net(inputs()[0].transpose(0, 1)).transpose(0, 1)
+    spikes = net(inputs()[0].flatten(0, 1)).reshape(T, 1, OUT)
     neuron.reset_states()
-    graph = to_nir(net, inputs()[0].transpose(0, 1))
+    graph = to_nir(net, inputs()[0].flatten(0, 1))
     nir.write(str(path), _arrays(graph))
     return spikes
 
@@ -165,7 +167,8 @@ def write_spikeloom(path: Path, dt: float = 1e-4) -> Tensor:
 
 def jobs(verb: str, folder: Path) -> None:
     """What the peers' interpreter does: every peer writes its file, or reads all files."""
-    errors = {}
+    log = folder / f"{verb}.json"
+    errors = json.loads(log.read_text(encoding="utf-8")) if log.exists() else {}
     for peer in PEERS:
         work: Callable[[Path], Tensor] = globals()[f"{verb}_{peer}"]
         files = [folder / f"{peer}.nir"] if verb == "write" else sorted(folder.glob("*.nir"))
@@ -173,10 +176,12 @@ def jobs(verb: str, folder: Path) -> None:
             name = f"{verb}_{peer}_{path.stem}"
             try:
                 np.save(folder / f"{name}.npy", work(path).detach().numpy())
+            except ModuleNotFoundError as error:
+                errors.setdefault(name, str(error))
             except Exception as error:  # whatever a library raises goes into the table
                 line = str(error).strip().partition("\n")[0]
                 errors[name] = f"{type(error).__name__} {line}"[:90]
-    (folder / f"{verb}.json").write_text(json.dumps(errors), encoding="utf-8")
+    log.write_text(json.dumps(errors), encoding="utf-8")
 
 
 def spikes_of(name: str, folder: Path) -> Tensor | str:
@@ -185,7 +190,7 @@ def spikes_of(name: str, folder: Path) -> Tensor | str:
     if path.exists():
         return torch.from_numpy(np.load(path))
     errors = json.loads((folder / f"{name.partition('_')[0]}.json").read_text(encoding="utf-8"))
-    return str(errors.get(name, "nothing to read"))
+    return str(errors.get(name, "no file"))
 
 
 def shared(one: Tensor | str, other: Tensor | str) -> str:
@@ -206,14 +211,16 @@ def loomed(path: Path, convention: str | None) -> Tensor | str:
         return str(error).partition("\n")[0][:90]
 
 
-def matrix(python: str, folder: Path) -> list[list[str]]:
+def matrix(pythons: list[str], folder: Path) -> list[list[str]]:
     """A row for every file and reader."""
-    subprocess.run([python, __file__, "--job", "write", "--file", str(folder)], check=True)
+    for python in pythons:
+        subprocess.run([python, __file__, "--job", "write", "--file", str(folder)], check=True)
     own = {peer: spikes_of(f"write_{peer}_{peer}", folder) for peer in PEERS}
     for name, dt in (("spikeloom", 1e-4), ("spikeloom_1ms", 1e-3)):
         own[name] = write_spikeloom(folder / f"{name}.nir", dt).detach()
         (folder / f"{name}.data.nir").unlink()
-    subprocess.run([python, __file__, "--job", "read", "--file", str(folder)], check=True)
+    for python in pythons:
+        subprocess.run([python, __file__, "--job", "read", "--file", str(folder)], check=True)
     rows = []
     for writer, spikes in own.items():
         path = folder / f"{writer}.nir"
@@ -234,7 +241,7 @@ def matrix(python: str, folder: Path) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--peers", default=sys.executable, help="interpreter that has the peers")
+    parser.add_argument("--peers", action="append", help="interpreter that has the peers")
     parser.add_argument("--out", type=Path, help="folder for table.md and table.json")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -243,7 +250,7 @@ def main() -> None:
         jobs(args.job, args.file)
         return
     with tempfile.TemporaryDirectory() as folder:
-        rows = matrix(args.peers, Path(folder))
+        rows = matrix(args.peers or [sys.executable], Path(folder))
         rows = [[cell.replace(f"{folder}/", "") for cell in row] for row in rows]
     head = [
         "written by", "its spikes", "read by", "as the writer",

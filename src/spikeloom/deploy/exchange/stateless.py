@@ -101,9 +101,10 @@ def _conv_node(name: str, conv: nn.Conv1d | nn.Conv2d, before: Shape, nir: Any) 
 
 
 def _pool_node(name: str, pool: nn.AvgPool2d, nir: Any) -> Any:
-    sizes = [np.array(torch.zeros(2).int() + torch.tensor(size)) for size in (
-        pool.kernel_size, pool.stride, pool.padding
-    )]  # fmt: skip
+    sizes = [
+        np.broadcast_to(np.asarray(size), 2).copy()
+        for size in (pool.kernel_size, pool.stride, pool.padding)
+    ]
     odd = pool.ceil_mode or (sizes[2].any() and not pool.count_include_pad)
     if odd or pool.divisor_override not in (None, 1):
         raise Unsupported(f"{name}: nodes sum or average whole windows, padding counted; {pool}")
