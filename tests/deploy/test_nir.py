@@ -1,6 +1,7 @@
 """NIR: every network that can be said comes back with the same spikes; the rest is refused."""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,7 +40,10 @@ nir = pytest.importorskip("nir")
 T, N, IMAGE = 4, 3, (3, 8, 8)
 
 
-def built(model, *arguments, neuron=partial(LIF, v_threshold=0.5), **options):
+EAGER = partial(LIF, v_threshold=0.5)
+
+
+def built(model, *arguments, neuron=EAGER, **options):
     """A model whose norms have seen data."""
     torch.manual_seed(0)
     options = {"in_shape": IMAGE, "num_classes": 5, "norm": BatchNorm} | options
@@ -99,6 +103,32 @@ def test_files_are_read_by_the_type_check_of_nir(tmp_path):
     assert isinstance(nir.read(str(tmp_path / "net.nir")), nir.NIRGraph)
 
 
+@pytest.mark.parametrize(
+    ("convention", "neuron", "how"),
+    [
+        ("spikingjelly", LIF(tau=3.0, v_threshold=0.2), {"dt": 1e-4}),
+        ("spikingjelly", CubaLIF(tau=3.0, tau_syn=2.0, decay_input=False), {"dt": 1e-4}),
+        ("snntorch", LIF(tau=3.0, decay_input=False, strict=True), {"dt": 1e-4}),
+        ("norse", LIF(tau=3.0, v_threshold=0.2, strict=True), {"dt": 1e-3}),
+        ("norse", IF(strict=True), {"dt": 1e-3}),
+        (
+            "sinabs",
+            LIF(decay=exponential(1.5), reset="soft"),
+            {"dt": 1.0, "rule": "exponential"},
+        ),
+    ],
+)
+def test_a_file_written_for_a_library_is_read_by_it_as_meant(convention, neuron, how, tmp_path):
+    net = nn.Sequential(OverTime(Linear(6, 5)), neuron)
+    with torch.no_grad():
+        net[0].module.weight.uniform_(-0.2, 0.4)
+    x_seq = torch.rand(30, N, 6)
+    to_nir(net, tmp_path / "net.nir", x_seq, **how)
+    spikes = net(x_seq)
+    assert 0 < spikes.mean() < 1
+    assert torch.equal(from_nir(tmp_path / "net.nir", convention=convention)(x_seq), spikes)
+
+
 def every_primitive():
     """A graph with each kind of node that NIR has."""
     torch.manual_seed(1)
@@ -117,7 +147,7 @@ def every_primitive():
         "li": LI(tau=3.0),
     }
     names = ["input", *layers, "output"]
-    return Graph(layers, list(zip(names, names[1:], strict=False)), in_shape=(2, 8))
+    return Graph(layers, list(pairwise(names)), in_shape=(2, 8))
 
 
 def test_every_primitive_comes_back(tmp_path):

@@ -1,10 +1,11 @@
 """One network, written as NIR by each library, read and run by each of them.
 
-    python benchmarks/interchange.py --peers /path/to/python --out records/interchange/<date>_peers
+    python benchmarks/interchange_against_peers.py --peers PYTHON --out FOLDER
 
 ``--peers``, which may be given more than once, is an interpreter that has nir, nirtorch and some of
-spikingjelly, snntorch, norse and sinabs; what none of them has is named in the table. The network is 4 -> 3, affine and one layer of LIF;
-what is compared are the spikes of 50 steps. Nothing is timed.
+spikingjelly, snntorch, norse and sinabs; what none of them has is named in the table. The network
+is 4 -> 3, affine and one layer of LIF; what is compared are the spikes of 50 steps. Nothing is
+timed.
 """
 
 import argparse
@@ -121,7 +122,10 @@ def write_sinabs(path: Path) -> Tensor:
     from sinabs.nir import to_nir
 
     neuron = sl.LIFSqueeze(
-        torch.full((OUT,), 1.5), spike_threshold=torch.ones(OUT), norm_input=False, batch_size=1
+        tau_mem=torch.full((OUT,), 1.5),
+        spike_threshold=torch.ones(OUT),
+        norm_input=False,
+        batch_size=1,
     )
     net = nn.Sequential(linear(), neuron)
     spikes = net(inputs()[0].flatten(0, 1)).reshape(T, 1, OUT)
@@ -201,12 +205,12 @@ def shared(one: Tensor | str, other: Tensor | str) -> str:
     return f"{float((one.reshape(-1) == other.reshape(-1)).double().mean()):.1%}"
 
 
-def loomed(path: Path, convention: str | None) -> Tensor | str:
+def loomed(path: Path, convention: str | None, dt: float | None = None) -> Tensor | str:
     """Spikeloom reading a file."""
     from spikeloom.deploy import from_nir
 
     try:
-        return from_nir(path, convention=convention)(inputs()[0]).detach()
+        return from_nir(path, convention=convention, dt=dt)(inputs()[0]).detach()
     except ValueError as error:
         return str(error).partition("\n")[0][:90]
 
@@ -232,6 +236,10 @@ def matrix(pythons: list[str], folder: Path) -> list[list[str]]:
         if writer in PEERS:
             rows.append([writer, count, "spikeloom, convention named after the writer",
                          shared(loomed(path, writer), spikes), ""])  # fmt: skip
+        if writer == "norse":  # it writes dt times the tau that it reads
+            mended = loomed(path, writer, dt=1e-6)
+            rows.append([writer, count, "spikeloom, convention norse and dt = 1e-6",
+                         shared(mended, spikes), ""])  # fmt: skip
         for reader in PEERS:
             theirs = spikes_of(f"read_{reader}_{path.stem}", folder)
             under = loomed(path, reader)
