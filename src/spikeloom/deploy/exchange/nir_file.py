@@ -16,6 +16,7 @@ from spikeloom import __version__
 from spikeloom.deploy.exchange.agreement import Agreement, check, compare, watched
 from spikeloom.deploy.exchange.arrays import OURS
 from spikeloom.deploy.exchange.conventions import NEURONS, Convention, chain_of, listed, named
+from spikeloom.deploy.exchange.flatten import ends_of, flat
 from spikeloom.deploy.exchange.graph import INPUT, OUTPUT, Edge, Graph
 from spikeloom.deploy.exchange.neurons import Rule, neuron_from, neuron_node, silent_about
 from spikeloom.deploy.exchange.package import DamagedFileError, package
@@ -146,7 +147,7 @@ def from_nir(
         DamagedFileError: the file is no NIR file or contradicts itself.
         FileNotFoundError: it is not there.
     """
-    nodes, edges, about = _flat(_read(path))
+    nodes, edges, about = flat(_read(path))
     chosen = named(convention) if convention is not None else None
     if chosen is not None and dt is None:
         dt = chosen.dt
@@ -154,7 +155,7 @@ def from_nir(
             raise Unsupported(f"the convention {chosen.name!r} needs dt, the length of a step [s]")
     elif dt is None and "dt" in about:
         dt = float(about["dt"])
-    ends = _ends(nodes)
+    ends = ends_of(nodes)
     layers: dict[str, nn.Module] = {}
     first: dict[str, str] = {}
     inner: list[Edge] = []
@@ -248,45 +249,6 @@ def _whole(path: Path) -> Iterator[Path]:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _flat(graph: Any, before: str = "") -> tuple[dict[str, Any], list[Edge], dict[str, Any]]:
-    """Nodes and edges without graphs in graphs, and our metadata of the outermost one."""
-    nodes: dict[str, Any] = {}
-    edges: list[Edge] = []
-    entry: dict[str, str] = {}
-    leave: dict[str, str] = {}
-    for name, node in graph.nodes.items():
-        place = f"{before}{name}"
-        if type(node).__name__ != "NIRGraph":
-            nodes[place] = node
-            continue
-        within, inside, _ = _flat(node, f"{place}.")
-        ends = {kind: [n for n, each in within.items() if type(each).__name__ == kind]
-                for kind in ("Input", "Output")}  # fmt: skip
-        if any(len(found) != 1 for found in ends.values()):
-            raise Unsupported(f"{place}: a graph within, with other than one input and one output")
-        entry[place], leave[place] = ends["Input"][0], ends["Output"][0]
-        nodes |= within
-        edges += inside
-    edges += [
-        (leave.get(f"{before}{a}", f"{before}{a}"), entry.get(f"{before}{b}", f"{before}{b}"))
-        for a, b in graph.edges
-    ]
-    metadata = graph.metadata if isinstance(graph.metadata, dict) else {}
-    return nodes, edges, dict(metadata.get(OURS, {}))
-
-
-def _ends(nodes: Mapping[str, Any]) -> dict[str, str]:
-    """The outermost input and output by their name in the file."""
-    ends = {}
-    for kind, own in (("Input", INPUT), ("Output", OUTPUT)):
-        found = [name for name, node in nodes.items() if type(node).__name__ == kind]
-        outer = [name for name in found if "." not in name] or found
-        if len(outer) != 1:
-            raise Unsupported(f"a graph with one {kind} can run here, this one has {outer}")
-        ends[outer[0]] = own
-    return ends
 
 
 def _chain(
