@@ -255,3 +255,19 @@ def test_a_sweep_prints_its_table_and_leaves_it_with_a_page(tmp_path: Path) -> N
     assert [run["arm"] for run in runs] == ["one", "two"]
     assert len(runs[0]["by_epoch"]["val accuracy"]) == 2
     call("sweep", "no_such_study", code=2)
+
+
+def test_export_reads_its_files_back(finished, tmp_path):
+    pytest.importorskip("nir")
+    found = answer("export", finished, "--nir", tmp_path / "net.nir")
+    assert found["nir"]["layers"]
+    assert all(layer["differing"] == 0 for layer in found["nir"]["layers"])
+    assert {path.name for path in tmp_path.iterdir()} == {"net.nir", "net.data.nir"}
+    assert "100 %" in call("export", finished, "--nir", tmp_path / "net.nir").output
+
+
+def test_export_says_what_it_lacks(finished, tmp_path):
+    assert "say --nir PATH" in call("export", finished, code=2).stderr
+    nowhere = tmp_path / "none" / "net.nir"
+    assert "no folder" in call("export", finished, "--nir", nowhere, code=2).stderr
+    assert "not a run folder" in call("export", tmp_path, "--nir", "net.nir", code=2).stderr

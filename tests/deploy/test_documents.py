@@ -4,7 +4,10 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 from spikeloom.deploy import packed
+from spikeloom.deploy.exchange import graph
 
 PAGE = Path(__file__).parents[2] / "docs" / "inference.md"
 
@@ -15,7 +18,17 @@ def test_the_page_runs(capsys):
     assert "or of bits" in capsys.readouterr().out
 
 
-def test_the_docstring_runs():
-    results = doctest.testmod(packed)
+def test_the_page_about_interchange_runs(monkeypatch, tmp_path):
+    pytest.importorskip("nir")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    page = PAGE.with_name("interchange.md").read_text(encoding="utf-8")
+    for snippet in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(snippet, "interchange.md", "exec"), {})
+
+
+@pytest.mark.parametrize("module", [packed, graph])
+def test_the_docstring_runs(module):
+    results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0

@@ -57,6 +57,27 @@ def score_table(scores: Mapping[str, Any]) -> Table:
     return table
 
 
+def export_table(found: Mapping[str, Any]) -> Table:
+    """How far the files that were written agree with the network."""
+    table = grid(None, None, None, header=False)
+    if nir := found.get("nir"):
+        table.add_row("NIR", nir["path"], "spikes as in the network, file read back")
+        for layer in nir["layers"]:
+            same = f"{layer['count'] - layer['differing']:,} of {layer['count']:,}"
+            note = nir["notes"].get(layer["layer"], "")
+            share = f"{layer['share']:.4%}" if layer["differing"] else "100 %"
+            said = f"{same}; only metadata say: {note}" if note else same
+            table.add_row(f"  {layer['layer']}", share, said)
+        table.add_row("  recorded data", nir["data"])
+    if onnx := found.get("onnx"):
+        table.add_row("ONNX", onnx["path"], f"T = {onnx['T']}, any N")
+        table.add_row(
+            "  logits", f"{onnx['agreeing']} of {onnx['count']} samples",
+            f"as in the network but for 1e-4; largest error {onnx['largest_error']:.1e}",
+        )  # fmt: skip
+    return table
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """Every arm: mean and spread over seeds, and the paired difference to the baseline."""
     metric = comparison.metric
@@ -114,4 +135,4 @@ def _plain(text: str) -> str:
     return text.replace(NARROW, " ")
 
 
-__all__ = ["comparison_table", "fault_table", "result_table", "score_table"]
+__all__ = ["comparison_table", "export_table", "fault_table", "result_table", "score_table"]

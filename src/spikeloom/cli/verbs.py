@@ -125,6 +125,26 @@ def evaluate(
     answer(as_json, scores, lambda: score_table(scores))
 
 
+@app.command("export")
+@refusals(ValueError)
+def export_run(
+    folder: Folder,
+    nir: Annotated[Path | None, typer.Option(help="Write a NIR file there.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file there.")] = None,
+    weights: Annotated[
+        Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's network for other libraries, read it back and compare the spikes."""
+    from spikeloom.cli.scores import export_table
+    from spikeloom.run.export import export
+
+    found = export(folder, nir=nir, onnx=onnx, weights=weights, root=data_root)
+    answer(as_json, found, lambda: export_table(found))
+
+
 @app.command("list")
 @refusals()
 def catalogue_of(

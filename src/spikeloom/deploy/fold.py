@@ -5,6 +5,7 @@ addition or a neuron may yet be applied.
 """
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from spikeloom.deploy.layers import (
 )
 from spikeloom.deploy.record import Step
 from spikeloom.functional.program import (
+    NEURONS,
     AnySpike,
     Count,
     Node,
@@ -48,10 +50,16 @@ Value = int | Open
 
 
 class Folder:
-    """Turns steps into nodes, one after the other."""
+    """Turns steps into nodes, one after the other; neurons are of the given kinds."""
 
-    def __init__(self, in_shape: tuple[int, ...], steps: list[Step], out: int) -> None:
-        self.in_shape = in_shape
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        steps: list[Step],
+        out: int,
+        kinds: Container[str] = NEURONS,
+    ) -> None:
+        self.in_shape, self.kinds = in_shape, kinds
         self.nodes: list[Node] = []
         self.values: dict[int, Value] = {0: 0}
         self.samples = {0: in_shape} | {step.out: step.shape for step in steps}  # in the model
@@ -172,7 +180,7 @@ class Folder:
 
     def _fire(self, step: Step, layer: nn.Module, number: int) -> int:
         value = self._open(step.name, number)
-        neurons = neurons_of(step.name, layer, self.samples[number], value.shape)
+        neurons = neurons_of(step.name, layer, self.samples[number], value.shape, self.kinds)
         return self._append(Sum(value.name, value.shape, value.terms, value.bias, neurons))
 
 

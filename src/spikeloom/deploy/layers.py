@@ -1,5 +1,6 @@
 """What each kind of layer is in a program, and which cannot be part of one."""
 
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
@@ -134,7 +135,13 @@ def affine(name: str, layer: Any) -> tuple[Tensor, Tensor] | None:
     return scale, bias - layer.running_mean.double() * scale
 
 
-def neurons_of(name: str, layer: Any, sample: tuple[int, ...], shape: Shape) -> Neurons:
+def neurons_of(
+    name: str,
+    layer: Any,
+    sample: tuple[int, ...],
+    shape: Shape,
+    kinds: Container[str] = NEURONS,
+) -> Neurons:
     """The neuron's function with the values it has now.
 
     Args:
@@ -142,24 +149,25 @@ def neurons_of(name: str, layer: Any, sample: tuple[int, ...], shape: Shape) -> 
         layer: the neurons.
         sample: [*] of what they get in the model.
         shape: (C, H, W) of the same in the program.
+        kinds: functions that may be asked for.
     Raises:
         Unsupported: it has a forward of its own, a function that programs do not have, or values
             with more axes than a sample.
     """
     if isinstance(layer, LI):
-        return Neurons("li", {"decay": _fixed(name, layer.decay.now(), sample, shape)})
+        return Neurons("li", {"decay": _fixed(name, layer.decay.now(), sample, shape)}, name)
     kind = operator_of(layer.function)
-    if kind not in NEURONS:
+    if kind is None or kind not in kinds:
         raise Unsupported(f"{name}: no packed form of {type(layer).__name__} neurons")
     if type(layer).forward is not Neuron.forward:
         raise Unsupported(f"{name}: {type(layer).__name__} has a forward of its own")
     unused = ("surrogate", "detach_reset")
     given = {
-        key: _fixed(name, value, sample, shape)
+        key: value.detach().clone() if key == "weight" else _fixed(name, value, sample, shape)
         for key, value in layer.arguments().items()
         if key not in unused
     }
-    return Neurons(kind, given)
+    return Neurons(kind, given, name)
 
 
 def _fixed(name: str, value: Any, sample: tuple[int, ...], shape: Shape) -> Any:

@@ -75,12 +75,12 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
         raise Unsupported(
             f"packed networks run on the CPU; move the model there from {sample.device}"
         )
-    steps, out = _recorded(model, sample)
+    steps, out = recorded(model, sample)
     program = Folder(tuple(sample.shape[2:]), steps, out).program()
     return Packed(planned(program, sample, break_even))
 
 
-def _recorded(model: nn.Module, sample: Tensor) -> tuple[list[Step], int]:
+def recorded(model: nn.Module, sample: Tensor) -> tuple[list[Step], int]:
     """:func:`record` in evaluation mode; every module is then in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -54,10 +54,11 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """A neuron's function and its arguments; values per channel or neuron have C first."""
+    """A neuron's function, its arguments and its layer's name; values per neuron have C first."""
 
     kind: str
     arguments: Mapping[str, Any]
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""The ways out of and into this package: files and modules of other libraries."""

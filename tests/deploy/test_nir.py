@@ -1,0 +1,299 @@
+"""NIR: every network that can be said comes back with the same spikes; the rest is refused."""
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spikeloom.deploy import (
+    CONVENTIONS,
+    DamagedFileError,
+    Graph,
+    Unsupported,
+    from_nir,
+    graph_of,
+    nir_graph,
+    to_nir,
+    verify,
+)
+from spikeloom.deploy.exchange.pieces import Delay, Heaviside, MultiSpike, Scale
+from spikeloom.functional import NO_DECAY, exponential
+from spikeloom.layers import (
+    ALIF,
+    IF,
+    LI,
+    LIF,
+    LTMD,
+    BatchNorm,
+    CubaLIF,
+    Linear,
+    OverTime,
+    RecurrentLIF,
+    TemporalEffectiveBatchNorm,
+)
+from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
+
+nir = pytest.importorskip("nir")
+T, N, IMAGE = 4, 3, (3, 8, 8)
+
+
+EAGER = partial(LIF, v_threshold=0.5)
+
+
+def built(model, *arguments, neuron=EAGER, **options):
+    """A model whose norms have seen data."""
+    torch.manual_seed(0)
+    options = {"in_shape": IMAGE, "num_classes": 5, "norm": BatchNorm} | options
+    net = model(*arguments, neuron=neuron, **options)
+    with torch.no_grad():
+        for _ in range(5):
+            net(3 * torch.rand(T, N, *IMAGE))
+    return net.eval()
+
+
+NETWORKS = {
+    "vgg, max-pooling": lambda: built(SpikingVGG, (8, "P", 8), (12,), pool="max"),
+    "vgg, leaky read-out": lambda: built(SpikingVGG, (8, "P"), (12,), readout=LI),
+    "resnet, standard": lambda: built(SpikingResNet, (4, 8), (1, 2), (6,)),
+    "resnet, sew": lambda: built(SpikingResNet, (4, 8), (1, 2), residual="sew"),
+    "resnet, membrane": lambda: built(SpikingResNet, (4, 8), (1, 2), residual="membrane"),
+    "recurrent": lambda: built(SpikingMLP, (9, 9), neuron=partial(RecurrentLIF, v_threshold=0.5)),
+    "recurrent images": lambda: built(SpikingVGG, (8, "P"), (), neuron=RecurrentLIF),
+    "current-based": lambda: built(
+        SpikingMLP, (9,), neuron=lambda s: CubaLIF(s, v_threshold=0.5, learn=["decay"])
+    ),
+    "soft reset": lambda: built(SpikingMLP, (9,), neuron=lambda s: IF(s, reset="soft")),
+    "thresholds below rest": lambda: built(
+        SpikingVGG, (8, "P"), (), neuron=lambda s: LTMD(s, kappa=-0.2)
+    ),
+    "per channel": lambda: built(
+        SpikingVGG, (8, "P"), (), neuron=lambda s: LIF(s, v_threshold=0.5, per="channel")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_comes_back_with_the_same_spikes(name, tmp_path):
+    net, x_seq = NETWORKS[name](), 3 * torch.rand(T, N, *IMAGE)
+    done = to_nir(net, tmp_path / "net.nir", x_seq)
+    assert done.agreement
+    assert all(layer.differing == 0 for layer in done.agreement)
+    again = from_nir(tmp_path / "net.nir")
+    with torch.no_grad():
+        assert torch.allclose(again(x_seq), net(x_seq), atol=1e-5)
+    assert sum(layer.count for layer in done.agreement) > 0
+    assert all(layer.differing == 0 for layer in verify(tmp_path / "net.nir"))
+
+
+@pytest.mark.parametrize("rule", ["euler", "exponential"])
+def test_the_equations_alone_are_those_of_the_layer(rule, tmp_path):
+    """With `>` and hard reset a file needs no metadata: the named rule gives the same spikes."""
+    net = nn.Sequential(OverTime(Linear(6, 5)), LIF(decay=exponential(3.0), strict=True))
+    x_seq = 4 * torch.rand(20, N, 6)
+    to_nir(net, tmp_path / "net.nir", x_seq, dt=1e-3, rule=rule)
+    other = from_nir(tmp_path / "net.nir", convention=rule, dt=1e-3)
+    assert torch.equal(other(x_seq), net(x_seq))
+
+
+def test_files_are_read_by_the_type_check_of_nir(tmp_path):
+    to_nir(NETWORKS["resnet, standard"](), tmp_path / "net.nir", torch.rand(T, N, *IMAGE))
+    assert isinstance(nir.read(str(tmp_path / "net.nir")), nir.NIRGraph)
+
+
+@pytest.mark.parametrize(
+    ("convention", "neuron", "how"),
+    [
+        ("spikingjelly", LIF(tau=3.0, v_threshold=0.2), {"dt": 1e-4}),
+        ("spikingjelly", CubaLIF(tau=3.0, tau_syn=2.0, decay_input=False), {"dt": 1e-4}),
+        ("snntorch", LIF(tau=3.0, decay_input=False, strict=True), {"dt": 1e-4}),
+        ("norse", LIF(tau=3.0, v_threshold=0.2, strict=True), {"dt": 1e-3}),
+        ("norse", IF(strict=True), {"dt": 1e-3}),
+        (
+            "sinabs",
+            LIF(decay=exponential(1.5), reset="soft"),
+            {"dt": 1.0, "rule": "exponential"},
+        ),
+    ],
+)
+def test_a_file_written_for_a_library_is_read_by_it_as_meant(convention, neuron, how, tmp_path):
+    net = nn.Sequential(OverTime(Linear(6, 5)), neuron)
+    with torch.no_grad():
+        net[0].module.weight.uniform_(-0.2, 0.4)
+    x_seq = torch.rand(30, N, 6)
+    to_nir(net, tmp_path / "net.nir", x_seq, **how)
+    spikes = net(x_seq)
+    assert 0 < spikes.mean() < 1
+    assert torch.equal(from_nir(tmp_path / "net.nir", convention=convention)(x_seq), spikes)
+
+
+def every_primitive():
+    """A graph with each kind of node that NIR has."""
+    torch.manual_seed(1)
+    layers = {
+        "conv1d": OverTime(nn.Conv1d(2, 4, 3, padding=1)),
+        "flatten1d": OverTime(nn.Flatten()),
+        "linear": OverTime(Linear(32, 4 * 8 * 8, bias=False)),
+        "scale": Scale(torch.rand(4 * 8 * 8)),
+        "lif": LIF(v_threshold=0.1),
+        "affine": OverTime(Linear(256, 6)),
+        "delay": Delay(torch.tensor([0, 1, 2, 0, 3, 1])),
+        "if": IF(v_threshold=0.3),
+        "cuba": CubaLIF(v_threshold=0.1),
+        "i": LI(decay=NO_DECAY),
+        "step": Heaviside(torch.full((6,), 0.2)),
+        "li": LI(tau=3.0),
+    }
+    names = ["input", *layers, "output"]
+    return Graph(layers, list(pairwise(names)), in_shape=(2, 8))
+
+
+def test_every_primitive_comes_back(tmp_path):
+    graph, x_seq = every_primitive(), torch.rand(7, N, 2, 8)
+    to_nir(graph, tmp_path / "net.nir", x_seq)
+    kinds = {type(node).__name__ for node in nir.read(str(tmp_path / "net.nir")).nodes.values()}
+    assert kinds == {
+        "Input", "Output", "Conv1d", "Flatten", "Linear", "Scale", "LIF", "Affine", "Delay", "IF",
+        "CubaLIF", "I", "Threshold", "LI",
+    }  # fmt: skip  # Conv2d and pooling are in the networks above, CubaLI below
+    with torch.no_grad():
+        assert torch.equal(from_nir(tmp_path / "net.nir")(x_seq), graph(x_seq))
+
+
+def test_cuba_li_integrates_twice():
+    one = np.ones(2)
+    node = nir.CubaLI(tau_syn=2 * one, tau_mem=4 * one, r=one, v_leak=0 * one, w_in=3 * one)
+    net = from_nir(nir.NIRGraph.from_list(node), convention="euler", dt=1.0)
+    x_seq = torch.rand(5, 1, 2)
+    i = v = torch.zeros(1, 2)
+    for x, y in zip(x_seq, net(x_seq), strict=True):
+        i = i + (3 * x - i) / 2
+        v = v + (i - v) / 4
+        torch.testing.assert_close(y, v)
+
+
+def test_a_graph_within_a_graph_is_flattened():
+    one = np.ones(2)
+    lif = nir.LIF(tau=2 * one, r=one, v_leak=0 * one, v_threshold=0.5 * one)
+    inner = nir.NIRGraph.from_list(lif)
+    outer = nir.NIRGraph(
+        {"in": nir.Input(np.array([2])), "rnn": inner, "out": nir.Output(np.array([2]))},
+        [("in", "rnn"), ("rnn", "out")], type_check=False,
+    )  # fmt: skip
+    outer.nodes["in"].input_type = {"input": np.array([2])}
+    x_seq = torch.rand(6, 1, 2)
+    net = from_nir(outer, convention="euler", dt=1.0)
+    assert torch.equal(net(x_seq), LIF(v_threshold=0.5, strict=True)(x_seq))
+
+
+def test_a_file_that_does_not_say_how_needs_a_named_convention():
+    one = np.ones(2)
+    graph = nir.NIRGraph.from_list(nir.LIF(tau=one, r=one, v_leak=one, v_threshold=one))
+    with pytest.raises(Unsupported, match="libraries differ") as refused:
+        from_nir(graph)
+    assert all(name in str(refused.value) for name in CONVENTIONS)
+    with pytest.raises(Unsupported, match="Did you mean 'norse'"):
+        from_nir(graph, convention="nrose")
+    with pytest.raises(Unsupported, match="needs dt"):
+        from_nir(graph, convention="euler")
+
+
+@pytest.mark.parametrize(
+    ("convention", "node", "words"),
+    [
+        ("snntorch", nir.IF(r=np.ones(2), v_threshold=np.ones(2)), "beta = 0.9"),
+        ("sinabs", nir.I(r=np.ones(2)), "reads IF, LI, LIF"),
+        ("spikingjelly", nir.IF(r=np.ones(2), v_threshold=np.ones(2)), "r must be 1 / dt"),
+        (
+            "norse",
+            nir.LIF(np.full(2, 1e-5), np.ones(2), np.zeros(2), np.ones(2)),
+            "does not work with the convention 'norse'",
+        ),
+    ],
+)
+def test_a_convention_refuses_what_its_library_would_not_run(convention, node, words):
+    with pytest.raises(Unsupported, match=words):
+        from_nir(nir.NIRGraph.from_list(node), convention=convention)
+
+
+def test_neurons_of_sinabs_fire_several_times_a_step():
+    net = MultiSpike(torch.tensor([0.5]), torch.tensor([1.0]))
+    assert net(torch.tensor([2.5, 0.0, -9.0])[:, None, None]).flatten().tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: built(SpikingMLP, (4,), neuron=ALIF), "stages.0.2: ALIF .* threshold that adapts"),
+        (
+            lambda: built(SpikingMLP, (4,), norm=lambda c: TemporalEffectiveBatchNorm(c, T=T)),
+            "stages.0.1: .* differs from step to step",
+        ),
+        (lambda: built(SpikingDenseNet, (1,), growth=2, stem=4), "calls cat"),
+        (
+            lambda: built(SpikingResNet, (4,), (1,), residual="membrane", stem="imagenet"),
+            "stem.2: MaxPool2d of real values",
+        ),
+    ],
+)
+def test_what_nir_cannot_say_is_refused_by_name(make, words):
+    with pytest.raises(Unsupported, match=words):
+        graph_of(make(), torch.rand(T, N, *IMAGE))
+
+
+def test_a_neuron_that_keeps_nothing_has_no_exponential_time_constant(tmp_path):
+    net = nn.Sequential(OverTime(Linear(3, 2)), LIF(decay=exponential(1e-9)))
+    with pytest.raises(Unsupported, match="1: keeps 0 to 0 of its state"):
+        to_nir(net, tmp_path / "net.nir", torch.rand(2, 2, 3), rule="exponential")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "net.nir"
+    with pytest.raises(FileNotFoundError):
+        from_nir(path)
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(DamagedFileError, match="no NIR file"):
+        from_nir(path)
+    net = nn.Sequential(OverTime(Linear(3, 2)), LIF())
+    to_nir(net, path, torch.rand(2, 2, 3))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DamagedFileError):
+        from_nir(path)
+    path.write_bytes(whole)
+    path.with_suffix(".data.nir").write_bytes(b"")
+    with pytest.raises(DamagedFileError):
+        verify(path)
+
+
+def test_a_node_that_contradicts_its_metadata_is_refused():
+    graph = nir_graph(Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,)))
+    graph.nodes["a"].tau = 2 * graph.nodes["a"].tau
+    with pytest.raises(DamagedFileError, match="its tau is not what its metadata say"):
+        from_nir(graph)
+    del graph.nodes["a"].metadata["spikeloom"]["fires"]
+    with pytest.raises(DamagedFileError, match="metadata are damaged"):
+        from_nir(graph)
+
+
+def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "nir", None)
+    with pytest.raises(Unsupported, match=r"pip install 'spikeloom\[nir\]'"):
+        from_nir(tmp_path / "net.nir")
+    with pytest.raises(Unsupported, match=r"pip install 'spikeloom\[nir\]'"):
+        to_nir(nn.Identity(), tmp_path / "net.nir", torch.rand(2, 2, 3))
+
+
+def test_graphs_that_cannot_run_are_refused():
+    with pytest.raises(ValueError, match="leads to no layer"):
+        Graph({"a": LIF()}, [("input", "b")], in_shape=(2,))
+    with pytest.raises(ValueError, match="there twice"):
+        Graph({"a": LIF()}, [("input", "a"), ("input", "a"), ("a", "output")], in_shape=(2,))
+    with pytest.raises(ValueError, match="nothing enters a"):
+        Graph({"a": LIF()}, [("a", "output")], in_shape=(2,))
+    graph = Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,))
+    with pytest.raises(ValueError, match=r"built for samples of shape \(2,\)"):
+        graph(torch.rand(2, 2, 3))
