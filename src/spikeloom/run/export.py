@@ -6,8 +6,9 @@ from typing import Any
 from spikeloom.deploy import to_nir, to_onnx
 from spikeloom.run.config import ConfigError
 from spikeloom.run.distributed import Processes
-from spikeloom.run.loop import Training
-from spikeloom.run.session import Silent, some_inputs, stored_config, trained
+from spikeloom.run.loop import Silent, Training
+from spikeloom.run.record import stored_config
+from spikeloom.run.session import some_inputs
 from spikeloom.run.task import device_of, prepare
 
 
@@ -43,9 +44,9 @@ def export(
             raise ConfigError(f"no folder {path.parent}; make it, or choose another path")
     config = stored_config(folder)
     config = config.model_copy(update={"run": config.run.model_copy(update={"device": "cpu"})})
-    task = prepare(config, Processes(), device_of("cpu"), root)
+    task = prepare(config, Processes(), device_of("cpu"), root, folder)
     which = weights or config.run.select
-    model = trained(Training(task, folder, Silent()), which)
+    model = Training(task, folder, Silent()).weights(which)
     sample = some_inputs(task)
     found: dict[str, Any] = {"weights": which}
     if nir is not None:
