@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from spikeloom.functional import factor
 from spikeloom.layers import LIF, BatchNorm, Neuron, TokenMixing
 from spikeloom.learning import BPTT, Batch, Progress, SurrogateModules, Unsupported
-from spikeloom.learning.base import Weighed
+from spikeloom.learning.base import Objective
 from spikeloom.learning.sml import Surrogates, divergence
 from spikeloom.losses import RateCrossEntropy
 from spikeloom.models import STMixer
@@ -141,7 +141,7 @@ def test_the_whole_loss_takes_the_scale_of_the_loop() -> None:
     q, y = torch.randn(2, 6, CLASSES), torch.randint(CLASSES, (6,))
     others = [torch.randn(1, 6, CLASSES) for _ in range(2)]
     plain = value(SurrogateModules(), q, others, y)
-    halved = value(SurrogateModules(), q, others, y, Weighed(LOSS, lambda loss: loss / 2))
+    halved = value(SurrogateModules(), q, others, y, Objective(LOSS, scaled=lambda loss: loss / 2))
     torch.testing.assert_close(halved, plain / 2)
 
 
