@@ -122,3 +122,10 @@ def test_another_number_of_steps_is_refused() -> None:
         example().eval().step(torch.zeros(2, 1), 2)
     with pytest.raises(RuntimeError, match="all steps"):
         example().step(torch.zeros(2, 1), 0)
+
+
+def test_half_precision_stays_what_it_is():
+    norm = TemporalEffectiveBatchNorm(3, T=2)
+    x_seq = torch.randn(2, 4, 3, 5, 5, dtype=torch.bfloat16)
+    assert norm(x_seq).dtype == torch.bfloat16
+    assert norm.eval().step(x_seq[0], 0).dtype == torch.bfloat16

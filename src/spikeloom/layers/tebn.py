@@ -55,7 +55,8 @@ class TemporalEffectiveBatchNorm(BatchNorm):
                 f"TEBN was built for T = {len(self.p)} steps, got {len(x_seq)}; build the model "
                 "with the T of the data (no p is defined beyond)"
             )
-        return super().forward(x_seq) * self.p.view(-1, *(1,) * (x_seq.dim() - 1))
+        y_seq = super().forward(x_seq)
+        return (y_seq * self.p.view(-1, *(1,) * (x_seq.dim() - 1))).to(y_seq.dtype)
 
     def step(self, x: Tensor, t: int) -> Tensor:
         """Step t of a sequence alone, in evaluation: the caller counts the steps.
@@ -70,7 +71,8 @@ class TemporalEffectiveBatchNorm(BatchNorm):
             raise RuntimeError("a TEBN in training needs all steps at once; call eval() first")
         if not 0 <= t < len(self.p):
             raise ValueError(f"t must be in 0 ... {len(self.p) - 1}, got {t}")
-        return super().forward(x[None])[0] * self.p[t]
+        y = super().forward(x[None])[0]
+        return y * self.p[t].to(y.dtype)
 
     def folded(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Weights and biases for every step of a map (convolution or linear) with this norm inside.

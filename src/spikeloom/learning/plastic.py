@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
 
 from spikeloom.layers import BatchNorm, Neuron, OverTime
 from spikeloom.learning.base import Unsupported
@@ -90,7 +91,7 @@ def chosen_of(
         T: steps of the sequence that went through.
     Raises:
         Unsupported: nothing drives spiking neurons, a pattern matches nothing that does, or a
-            layer ran more than once.
+            layer ran more than once, or its weight is computed from others.
     """
     names = [name for name in record.post if patterns is not None or name != record.first]
     for pattern in patterns or ():
@@ -114,6 +115,11 @@ def chosen_of(
 
 def _whole(model: nn.Module, record: Record, name: str, T: int) -> Plastic:
     layer: Any = model.get_submodule(name.removesuffix(".weight"))
+    if is_parametrized(layer, "weight"):
+        raise Unsupported(
+            f"{name} is computed from other parameters, so no local rule can change it; leave out "
+            "the transform of the weights (model.weight)"
+        )
     pre_seq, post_seq = (_joined(part[name]) for part in (record.pre, record.post))
     if len(pre_seq) != T:
         raise Unsupported(f"{name} runs more than once a step, so its spikes have no one order")

@@ -66,7 +66,8 @@ class ShortcutBP:
 
     logits[t] = main[t] + λ(i) sum_l branch_l[t], with λ(i) = ``weight`` (1 - i / I) over the
     updates i of the phase (``evolve``; else constant). Scores are those of the main logits alone,
-    and the branches are gone from the finished model.
+    and the branches are gone from the finished model. Sequences go through whole, also under
+    ``run.memory = "low"``: branches read every step of a stage.
 
     Args:
         weight: λ at the start; the paper's plain variant has 1 with ``evolve=False``.
