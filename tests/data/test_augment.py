@@ -18,6 +18,7 @@ from spikeloom.data import (
     roll,
     unit,
 )
+from spikeloom.data.rectangles import CutMix, Erase
 from spikeloom.registry import entries
 
 ALL = {
@@ -27,6 +28,8 @@ ALL = {
     "cutout": Cutout(8),
     "autoaugment": AutoAugment(),
     "mixup": Mixup(10, alpha=0.4),
+    "cutmix": CutMix(10),
+    "erase": Erase(p=1.0),
 }
 
 
@@ -79,7 +82,7 @@ def test_images_keep_shape_type_and_range_and_the_input_stays(batch, name):
 def test_the_images_of_a_batch_are_changed_each_in_its_own_way(name):
     one = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     pattern = one.expand(64, -1, -1, -1)
-    if name == "mixup":
+    if name in ("mixup", "cutmix"):
         pattern = pattern * torch.linspace(0, 1, 64)[:, None, None, None]
     torch.manual_seed(0)
     out, _ = ALL[name](pattern, torch.zeros(64, dtype=torch.int64))

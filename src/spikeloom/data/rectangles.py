@@ -69,6 +69,8 @@ class CutMix(nn.Module):
                 f"expected targets [{len(x)}] or [{len(x)}, {self.num_classes}], "
                 f"got {tuple(y.shape)}"
             )
+        if len(x) < 2:
+            return x, soft
         x, found = self.mix(x, torch.arange(len(x), device=x.device))
         if not self.mix._params["batch_prob"].any():
             return x, soft

@@ -20,7 +20,7 @@ from spikeloom.run.build import build
 from spikeloom.run.config import ConfigError, Part
 
 # Packages that some parts use if they are there, and how to get them.
-OPTIONAL = {"tensorboard": "pip install 'spikeloom[tensorboard]'"}
+OPTIONAL = {name: f"pip install 'spikeloom[{name}]'" for name in ("tensorboard", "nir", "onnx")}
 COMPILERS = ("c++", "g++", "clang++")
 
 
