@@ -9,10 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import Dspike, Smooth, factor, lif
-from spikeloom.layers import LIF, OverTime
+from spikeloom.layers import LIF, Dropout, ModerateDropout, OverTime
 from spikeloom.layers.base import Temporal, ruled
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
-from spikeloom.learning.dspike import batched_differences, finite_differences, first_weight
+from spikeloom.learning.dspike import (
+    batched_differences,
+    finite_differences,
+    first_weight,
+    repeatable,
+    separable,
+)
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.run import checkpoint, session
 from spikeloom.run.record import LAST
@@ -92,6 +98,21 @@ def test_differences_side_by_side_are_those_one_by_one() -> None:
     assert one_by_one.any()
     torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-12)
     assert torch.equal(weight, before)
+
+
+@pytest.mark.parametrize("dropout", [Dropout, ModerateDropout])
+def test_dropout_does_not_change_what_is_measured(dropout: type[nn.Module]) -> None:
+    net, given = network(), batch()
+    net.insert(2, dropout(0.5))
+    name, weight = first_weight(net)
+    objective = repeatable(net, given, LOSS)
+    chosen = torch.arange(weight.numel())
+    once = finite_differences(objective, weight, chosen, 0.1)
+    torch.rand(3)  # whatever else draws meanwhile
+    assert torch.equal(once, finite_differences(objective, weight, chosen, 0.1))
+    assert once.any()
+    assert not separable(net, name)
+    assert separable(net.eval(), name)
 
 
 def test_the_layout_of_the_weights_in_memory_does_not_matter() -> None:

@@ -13,6 +13,7 @@ from spikeloom.functional import Surrogate
 from spikeloom.functional.dspike import PAPER, Dspike
 from spikeloom.layers import (
     BatchNorm,
+    Dropout,
     LTMDHead,
     ModerateDropout,
     OverTime,
@@ -39,8 +40,8 @@ class DspikeSearch(Slope):
         samples: of the batch that the search uses.
         weights: how many entries of w are perturbed, drawn anew each epoch; all if None (the
             paper). Fewer are an approximation of ours.
-        together: how many perturbed networks go through at once; networks whose norms take their
-            statistics from the batch go through one by one.
+        together: how many perturbed networks go through at once; those with dropout, or with
+            norms that take their statistics from the batch, go through one by one.
         lowest: b does not fall below.
     Raises:
         ValueError: a number out of range.
@@ -97,10 +98,7 @@ class DspikeSearch(Slope):
         batch = probe(self.samples)
         chosen = torch.randperm(weight.numel())
         chosen = chosen[: self.weights or weight.numel()].sort().values
-
-        def objective() -> Tensor:
-            return loss(model(batch.x_seq), batch.y)
-
+        objective = repeatable(model, batch, loss)
         if self.together > 1 and separable(model, name):
             measured = batched_differences(model, name, batch, loss, chosen, size, self.together)
         else:
@@ -136,6 +134,21 @@ class DspikeSearch(Slope):
         finally:
             self.surrogate = kept
             self.apply(model)
+
+
+def repeatable(model: nn.Module, batch: Batch, loss: Loss) -> Callable[[], Tensor]:
+    """The loss on a batch as a function of the weights alone: every call draws the same numbers.
+
+    With masks of its own, every pass of a network with dropout would be one of another network.
+    Starts the global random numbers anew at every call.
+    """
+    seed = int(torch.randint(2**62, ()))
+
+    def objective() -> Tensor:
+        torch.manual_seed(seed)
+        return loss(model(batch.x_seq), batch.y)
+
+    return objective
 
 
 def finite_differences(
@@ -215,8 +228,12 @@ def batched_differences(
 
 
 def separable(model: nn.Module, name: str) -> bool:
-    """Whether samples do not see each other, and the first layer is one over time."""
-    mixers = BatchNorm | StepBatchNorm | ModerateDropout | LTMDHead
+    """Whether a network does the same with a batch wherever the batch stands in a larger one.
+
+    Norms of the batch do not, nor does dropout, whose masks would differ from copy to copy. The
+    first layer must be one over time.
+    """
+    mixers = BatchNorm | StepBatchNorm | Dropout | ModerateDropout | LTMDHead
     mixing = any(isinstance(m, mixers) and m.training for m in model.modules())
     return not mixing and isinstance(model.get_submodule(name.rpartition(".")[0]), OverTime)
 
