@@ -154,6 +154,20 @@ def test_the_temperature_walks_to_the_true_one_and_stays(start: float, true: flo
     assert notes["cosine"] > 0.9999
 
 
+def test_the_search_is_done_in_float32_under_autocast() -> None:
+    net, given = network().float(), batch()
+    given = Batch(given.x_seq.float(), given.y)
+    found = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        search = DspikeSearch(epsilon=0.5, weights=None)
+        search.apply(net)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found.append(search.epoch(net, lambda n: given, LOSS, START))
+    assert found[0] == found[1]
+    assert found[0]["zeros"] < 1
+
+
 def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
     net, given = network(), batch()
     search = DspikeSearch(samples=8)

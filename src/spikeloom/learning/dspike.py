@@ -30,7 +30,8 @@ class DspikeSearch(Slope):
 
     G[i] = (L(w + ε e_i) - L(w - ε e_i)) / (2 ε) for the weights w of the first layer, with hard
     spikes; b becomes whichever of {b, b + Δb, b - Δb} gives a BPTT gradient of w whose cosine with
-    G is largest. All neurons share one b.
+    G is largest. All neurons share one b. The search is done in the precision of the weights, also
+    where training is in half precision.
 
     Args:
         b: where it starts.
@@ -96,6 +97,13 @@ class DspikeSearch(Slope):
         if self.by == 0 or size == 0:
             return notes
         batch = probe(self.samples)
+        # Autocast would go on with its rounded copy of the weights, whatever becomes of them.
+        with torch.autocast(weight.device.type, enabled=False):
+            return self._search(model, name, weight, size, batch, loss)
+
+    def _search(
+        self, model: nn.Module, name: str, weight: Tensor, size: float, batch: Batch, loss: Loss
+    ) -> dict[str, float]:
         chosen = torch.randperm(weight.numel())
         chosen = chosen[: self.weights or weight.numel()].sort().values
         objective = repeatable(model, batch, loss)
