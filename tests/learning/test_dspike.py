@@ -152,6 +152,7 @@ def test_the_temperature_walks_to_the_true_one_and_stays(start: float, true: flo
             walked.append(search.state()["b"])
     assert walked[3:] == [true] * 5
     assert notes["cosine"] > 0.9999
+    assert notes["ratio"] == pytest.approx(1, abs=1e-3)
 
 
 def test_the_search_is_done_in_float32_under_autocast() -> None:
@@ -207,7 +208,7 @@ def test_norms_of_the_batch_are_perturbed_one_by_one(monkeypatch: pytest.MonkeyP
     given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
     notes = DspikeSearch(weights=3).epoch(net, lambda n: given, LOSS, START)
     assert not called
-    assert set(notes) == {"b", "cosine", "cosine up", "cosine down", "zeros"}
+    assert set(notes) == {"b", "cosine", "cosine up", "cosine down", "ratio", "zeros"}
 
 
 def test_without_a_step_there_is_no_search() -> None:

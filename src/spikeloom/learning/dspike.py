@@ -37,7 +37,9 @@ class DspikeSearch(Slope):
         b: where it starts.
         step: Δb; 0 keeps b.
         alpha: 1 / V_s of :class:`Dspike`.
-        epsilon: ε as a share of the standard deviation of w.
+        epsilon: ε as a share of the standard deviation of w. Too small, and G is the jumps of few
+            samples over the firing level: the note ``ratio``, the norm of G over that of the
+            gradient by back-propagation, is then large.
         samples: of the batch that the search uses.
         weights: how many entries of w are perturbed, drawn anew each epoch; all if None (the
             paper). Fewer are an approximation of ours.
@@ -59,7 +61,7 @@ class DspikeSearch(Slope):
         b: float = 3.0,
         step: float = 0.2,
         alpha: float = 1.0,
-        epsilon: float = 0.03,
+        epsilon: float = 0.3,
         samples: int = 64,
         weights: int | None = 128,
         together: int = 8,
@@ -111,26 +113,18 @@ class DspikeSearch(Slope):
             measured = batched_differences(model, name, batch, loss, chosen, size, self.together)
         else:
             measured = finite_differences(objective, weight, chosen, size)
-        cosines = {}
+        slopes = {}
         for b in (self.surrogate.b, self.surrogate.b + self.by, self.surrogate.b - self.by):
             if b >= self.lowest:
-                cosines[b] = self._cosine(objective, model, weight, chosen, measured, b)
+                with self._tried(model, b):
+                    (slope,) = torch.autograd.grad(objective(), weight)
+                slopes[b] = slope.flatten()[chosen].to("cpu", torch.float64)
+        cosines = {b: float(F.cosine_similarity(s, measured, dim=0)) for b, s in slopes.items()}
+        ratio = measured.norm() / slopes[self.surrogate.b].norm()
         self.surrogate = replace(self.surrogate, b=_best(cosines))
         found = dict(zip(("cosine", "cosine up", "cosine down"), cosines.values(), strict=False))
-        return {"b": self.surrogate.b, **found, "zeros": float((measured == 0).double().mean())}
-
-    def _cosine(
-        self,
-        objective: Callable[[], Tensor],
-        model: nn.Module,
-        weight: Tensor,
-        chosen: Tensor,
-        measured: Tensor,
-        b: float,
-    ) -> float:
-        with self._tried(model, b):
-            (slope,) = torch.autograd.grad(objective(), weight)
-        return float(F.cosine_similarity(slope.flatten()[chosen].double(), measured, dim=0))
+        zeros = (measured == 0).double().mean()
+        return {"b": self.surrogate.b, **found, "ratio": float(ratio), "zeros": float(zeros)}
 
     @contextmanager
     def _tried(self, model: nn.Module, b: float) -> Iterator[None]:
