@@ -1,6 +1,7 @@
 """The search for Dspike's temperature: what it measures, where it walks, what it leaves alone."""
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from spikeloom.layers import LIF, Dropout, ModerateDropout, OverTime
 from spikeloom.layers.base import Temporal, ruled
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
 from spikeloom.learning.dspike import (
+    _best,
     batched_differences,
     finite_differences,
     first_weight,
@@ -232,6 +234,22 @@ def test_a_silent_network_keeps_the_temperature() -> None:
     for parameter in net.parameters():
         nn.init.zeros_(parameter)
     assert search.epoch(net, lambda n: still, LOSS, START) == {"b": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("cosines", "chosen"),
+    [
+        ({3.0: 0.1, 3.2: 0.2, 2.8: 0.3}, 2.8),
+        ({3.0: 0.1, 3.2: 0.1, 2.8: 0.1}, 3.0),
+        ({3.0: 0.0, 3.2: -0.5, 2.8: -0.9}, 3.0),
+        ({3.0: math.nan, 3.2: 0.5}, 3.0),
+        ({3.0: -0.1, 3.2: 0.0, 2.8: math.nan}, 3.0),
+    ],
+)
+def test_the_largest_cosine_wins_unless_the_present_one_is_undefined(
+    cosines: dict[float, float], chosen: float
+) -> None:
+    assert _best(cosines) == chosen
 
 
 def test_the_temperature_does_not_fall_below_its_bound() -> None:

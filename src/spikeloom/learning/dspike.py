@@ -52,7 +52,7 @@ class DspikeSearch(Slope):
     Source:
         Li et al., NeurIPS 2021, Algorithm 1. The paper's b, Δb and ε were not found; the values
         here are inferred, as are the bound on b, running statistics left alone, and keeping b when
-        no cosine is defined.
+        its cosine is not defined.
     """
 
     def __init__(
@@ -259,6 +259,10 @@ def _entry(weight: Tensor, index: int) -> Tensor:
 
 
 def _best(cosines: dict[float, float]) -> float:
-    """The temperature with the largest cosine; the first, which is the present one, on a tie."""
+    """The temperature with the largest cosine; the first, which is the present one, on a tie.
+
+    Also the present one if its own cosine is not defined: a gradient or all differences are 0.
+    """
     defined = {b: c for b, c in cosines.items() if c == c and c != 0}
-    return max(defined, key=lambda b: defined[b]) if defined else next(iter(cosines))
+    present = next(iter(cosines))
+    return max(defined, key=lambda b: defined[b]) if present in defined else present
