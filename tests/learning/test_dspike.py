@@ -18,6 +18,7 @@ from spikeloom.learning.dspike import (
     batched_differences,
     finite_differences,
     first_weight,
+    in_float64,
     repeatable,
     separable,
 )
@@ -169,6 +170,16 @@ def test_the_search_is_done_in_float32_under_autocast() -> None:
             found.append(search.epoch(net, lambda n: given, LOSS, START))
     assert found[0] == found[1]
     assert found[0]["zeros"] < 1
+
+
+def test_the_loss_is_reduced_in_float64() -> None:
+    logits_seq, classes = torch.rand(2, 4, 3), torch.tensor([0, 1, 2, 0])
+    exact = LOSS(logits_seq.double(), classes)
+    shares = nn.functional.one_hot(classes).float()
+    for y in (classes, shares):
+        found = in_float64(LOSS)(logits_seq, y)
+        assert found.dtype == torch.float64
+        assert float(found) == pytest.approx(float(exact), rel=1e-14)
 
 
 def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:

@@ -108,6 +108,7 @@ class DspikeSearch(Slope):
     ) -> dict[str, float]:
         chosen = torch.randperm(weight.numel())
         chosen = chosen[: self.weights or weight.numel()].sort().values
+        loss = in_float64(loss)
         objective = repeatable(model, batch, loss)
         if self.together > 1 and separable(model, name):
             measured = batched_differences(model, name, batch, loss, chosen, size, self.together)
@@ -153,10 +154,25 @@ def repeatable(model: nn.Module, batch: Batch, loss: Loss) -> Callable[[], Tenso
     return objective
 
 
+def in_float64(loss: Loss) -> Loss:
+    """The same loss of the same logits without rounding of its own, which differences would show.
+
+    On the CPU, since not every device has float64.
+    """
+
+    def value(logits_seq: Tensor, y: Tensor) -> Tensor:
+        shares = y.is_floating_point()
+        return loss(
+            logits_seq.to("cpu", torch.float64), y.to("cpu", torch.float64 if shares else y.dtype)
+        )
+
+    return value
+
+
 def finite_differences(
     objective: Callable[[], Tensor], weight: Tensor, chosen: Tensor, size: float
 ) -> Tensor:
-    """Central differences of a loss along single entries of a weight, in float64.
+    """Central differences of a loss along single entries of a weight.
 
     Args:
         objective: the loss with the weight as it is now.
