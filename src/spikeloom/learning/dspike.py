@@ -182,18 +182,8 @@ def finite_differences(
     Shape:
         chosen [n] -> [n]
     """
-    found = torch.zeros(len(chosen), dtype=torch.float64)
     with torch.no_grad():
-        for place, index in enumerate(chosen.tolist()):
-            entry = _entry(weight, index)
-            kept = entry.clone()
-            sides = []
-            for sign in (1, -1):
-                entry.copy_(kept + sign * size)
-                sides.append(float(objective()))
-            entry.copy_(kept)
-            found[place] = (sides[0] - sides[1]) / (2 * size)
-    return found
+        return _central([float(objective()) for _ in _nudged(weight, chosen, size)], size)
 
 
 def batched_differences(
@@ -219,19 +209,12 @@ def batched_differences(
     """
     layer, wrapper = model.get_submodule(name), model.get_submodule(name.rpartition(".")[0])
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    found: list[float] = []
+    values: list[float] = []
     for part in chosen.split(together):
 
         def perturbed(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
-            outputs = []
-            for index in part.tolist():  # noqa: B023 the hook is gone before the next part
-                entry = _entry(weight, index)
-                kept = entry.clone()
-                for sign in (1, -1):
-                    entry.copy_(kept + sign * size)
-                    outputs.append(module.forward(inputs[0]))
-                entry.copy_(kept)
-            return torch.cat(outputs, 1)
+            every = _nudged(weight, part, size)  # noqa: B023 the hook is gone before the next part
+            return torch.cat([module.forward(inputs[0]) for _ in every], 1)
 
         hook = wrapper.register_forward_hook(perturbed)
         try:
@@ -239,10 +222,25 @@ def batched_differences(
                 logits_seq = model(batch.x_seq)
         finally:
             hook.remove()
-        values = [float(loss(one, batch.y)) for one in logits_seq.split(len(batch.y), 1)]
-        pairs = zip(values[::2], values[1::2], strict=True)
-        found += [(up - down) / (2 * size) for up, down in pairs]
-    return torch.tensor(found, dtype=torch.float64)
+        values += [float(loss(one, batch.y)) for one in logits_seq.split(len(batch.y), 1)]
+    return _central(values, size)
+
+
+def _nudged(weight: Tensor, chosen: Tensor, size: float) -> Iterator[None]:
+    """Turn by turn each chosen entry of the weight is raised, then lowered, and then put back."""
+    for index in chosen.tolist():
+        entry = _entry(weight, index)
+        kept = entry.clone()
+        for sign in (1, -1):
+            entry.copy_(kept + sign * size)
+            yield
+        entry.copy_(kept)
+
+
+def _central(values: list[float], size: float) -> Tensor:
+    """Central differences of values raised, lowered, raised, lowered, ..."""
+    up, down = torch.tensor(values, dtype=torch.float64).view(-1, 2).unbind(1)
+    return (up - down) / (2 * size)
 
 
 def separable(model: nn.Module, name: str) -> bool:
