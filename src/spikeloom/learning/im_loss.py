@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikeloom.layers import Neuron
 from spikeloom.layers.base import State, Temporal, ruled
 from spikeloom.learning.base import Callback, Unsupported
+from spikeloom.learning.spiking import neurons_of
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -69,6 +70,7 @@ class IMLoss(Callback):
             its addition.
     Raises:
         ValueError: weight < 0, or an unknown statistic or combine.
+        Unsupported: the model has no spiking neurons, or all are skipped.
     Source:
         Guo et al., NeurIPS 2022.
     """
@@ -89,6 +91,9 @@ class IMLoss(Callback):
             raise ValueError(f"combine must be 'sum' or 'mean', got {combine!r}")
         self.weight, self.statistic, self.combine = weight, statistic, combine
         self.skip = tuple(skip)
+
+    def apply(self, model: nn.Module) -> None:
+        neurons_of(model, Neuron, "im_loss pulls potentials to the threshold")
 
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
