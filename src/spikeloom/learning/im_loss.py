@@ -40,7 +40,10 @@ INNER = ("*.body.*",)  # neurons of a residual block before its addition
 
 
 class Seen(NamedTuple):
-    """A layer's name, spikes and potentials before the reset [T, N, *], and its threshold."""
+    """A layer's name, spikes and potentials before the reset [T, N, *], and the threshold then.
+
+    The threshold is a constant: no gradient leads to what it was computed from.
+    """
 
     name: str
     spike_seq: Tensor
@@ -52,8 +55,9 @@ class Seen(NamedTuple):
 class IMLoss(Callback):
     """A term for the mean potential of every layer: L = CE + weight sum_l (mean(h_l) - V_th)².
 
-    h is the potential before the reset. A mean at the threshold makes about half the neurons fire
-    where potentials lie symmetrically around it.
+    h is the potential before the reset; V_th is a constant target, also where thresholds are learnt
+    (inferred), and where they move from step to step (``alif``) the one in force. A mean
+    at the threshold makes about half the neurons fire where potentials lie symmetrically around it.
 
     ``statistic`` and ``combine``: (``layer``, ``sum``) is the paper; (``channel``, ``mean``), the
     mean over channels of (mean(h_c) - V_th)², an early version of the authors' code; (``rate``,
@@ -93,7 +97,7 @@ class IMLoss(Callback):
         self.skip = tuple(skip)
 
     def apply(self, model: nn.Module) -> None:
-        neurons_of(model, Neuron, "im_loss pulls potentials to the threshold")
+        neurons_of(model, "im_loss pulls potentials to the threshold")
 
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
@@ -138,7 +142,7 @@ def potentials(model: nn.Module) -> Iterator[Callable[[], list[Seen]]]:
     def record(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
         assert isinstance(neuron, Neuron)
         trace = neuron.trace(x_seq, state)
-        threshold = torch.as_tensor(neuron.arguments()["v_threshold"], device=x_seq.device)
+        threshold = neuron.threshold(trace, state).detach()
         found.append(Seen(names[neuron], trace.spike_seq, trace.h_seq, threshold))
         return trace.spike_seq, trace.last
 

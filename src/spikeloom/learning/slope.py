@@ -5,7 +5,7 @@ from abc import abstractmethod
 from torch import nn
 
 from spikeloom.functional import Surrogate
-from spikeloom.layers import Membrane, set_surrogate
+from spikeloom.layers import set_surrogate
 from spikeloom.learning.base import Callback
 from spikeloom.learning.spiking import neurons_of
 
@@ -24,7 +24,7 @@ class Slope(Callback):
             Unsupported: the model has no neurons with a surrogate.
         """
         purpose = f"{type(self).__name__} sets the slope of spikes"
-        neurons = neurons_of(model, Membrane, purpose)
+        neurons = neurons_of(model, purpose)
         if not hasattr(self, "own"):
             self.own = {neuron: neuron.surrogate for neuron in neurons}
         set_surrogate(model, self.surrogate_now())

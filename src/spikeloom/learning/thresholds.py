@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from spikeloom.layers import Neuron
+from spikeloom.layers import Membrane
 from spikeloom.learning.base import Batch, Callback, Loss, Progress
 from spikeloom.learning.spiking import neurons_of
 from spikeloom.registry import register
@@ -24,8 +24,8 @@ class Thresholds(Callback):
     def apply(self, model: nn.Module) -> None:
         self._neurons(model)
 
-    def _neurons(self, model: nn.Module) -> list[Neuron]:
-        return neurons_of(model, Neuron, "thresholds notes the threshold of neurons")
+    def _neurons(self, model: nn.Module) -> list[Membrane]:
+        return neurons_of(model, "thresholds notes the threshold of neurons")
 
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
