@@ -1,6 +1,7 @@
 """The search for Dspike's temperature: what it measures, where it walks, what it leaves alone."""
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import Dspike, Smooth, factor, lif
-from spikeloom.layers import LIF, OverTime
+from spikeloom.layers import LIF, Dropout, ModerateDropout, OverTime
 from spikeloom.layers.base import Temporal, ruled
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
-from spikeloom.learning.dspike import batched_differences, finite_differences, first_weight
+from spikeloom.learning.dspike import (
+    _best,
+    batched_differences,
+    finite_differences,
+    first_weight,
+    in_float64,
+    repeatable,
+    separable,
+)
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.run import checkpoint, session
 from spikeloom.run.record import LAST
@@ -94,6 +103,21 @@ def test_differences_side_by_side_are_those_one_by_one() -> None:
     assert torch.equal(weight, before)
 
 
+@pytest.mark.parametrize("dropout", [Dropout, ModerateDropout])
+def test_dropout_does_not_change_what_is_measured(dropout: type[nn.Module]) -> None:
+    net, given = network(), batch()
+    net.insert(2, dropout(0.5))
+    name, weight = first_weight(net)
+    objective = repeatable(net, given, LOSS)
+    chosen = torch.arange(weight.numel())
+    once = finite_differences(objective, weight, chosen, 0.1)
+    torch.rand(3)  # whatever else draws meanwhile
+    assert torch.equal(once, finite_differences(objective, weight, chosen, 0.1))
+    assert once.any()
+    assert not separable(net, name)
+    assert separable(net.eval(), name)
+
+
 def test_the_layout_of_the_weights_in_memory_does_not_matter() -> None:
     net = small("spiking_vgg5", norms="none")
     for parameter in net.parameters():
@@ -131,6 +155,31 @@ def test_the_temperature_walks_to_the_true_one_and_stays(start: float, true: flo
             walked.append(search.state()["b"])
     assert walked[3:] == [true] * 5
     assert notes["cosine"] > 0.9999
+    assert notes["ratio"] == pytest.approx(1, abs=1e-3)
+
+
+def test_the_search_is_done_in_float32_under_autocast() -> None:
+    net, given = network().float(), batch()
+    given = Batch(given.x_seq.float(), given.y)
+    found = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        search = DspikeSearch(epsilon=0.5, weights=None)
+        search.apply(net)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found.append(search.epoch(net, lambda n: given, LOSS, START))
+    assert found[0] == found[1]
+    assert found[0]["zeros"] < 1
+
+
+def test_the_loss_is_reduced_in_float64() -> None:
+    logits_seq, classes = torch.rand(2, 4, 3), torch.tensor([0, 1, 2, 0])
+    exact = LOSS(logits_seq.double(), classes)
+    shares = nn.functional.one_hot(classes).float()
+    for y in (classes, shares):
+        found = in_float64(LOSS)(logits_seq, y)
+        assert found.dtype == torch.float64
+        assert float(found) == pytest.approx(float(exact), rel=1e-14)
 
 
 def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
@@ -172,7 +221,7 @@ def test_norms_of_the_batch_are_perturbed_one_by_one(monkeypatch: pytest.MonkeyP
     given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
     notes = DspikeSearch(weights=3).epoch(net, lambda n: given, LOSS, START)
     assert not called
-    assert set(notes) == {"b", "cosine", "cosine up", "cosine down", "zeros"}
+    assert set(notes) == {"b", "cosine", "cosine up", "cosine down", "ratio", "zeros"}
 
 
 def test_without_a_step_there_is_no_search() -> None:
@@ -196,6 +245,22 @@ def test_a_silent_network_keeps_the_temperature() -> None:
     for parameter in net.parameters():
         nn.init.zeros_(parameter)
     assert search.epoch(net, lambda n: still, LOSS, START) == {"b": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("cosines", "chosen"),
+    [
+        ({3.0: 0.1, 3.2: 0.2, 2.8: 0.3}, 2.8),
+        ({3.0: 0.1, 3.2: 0.1, 2.8: 0.1}, 3.0),
+        ({3.0: 0.0, 3.2: -0.5, 2.8: -0.9}, 3.0),
+        ({3.0: math.nan, 3.2: 0.5}, 3.0),
+        ({3.0: -0.1, 3.2: 0.0, 2.8: math.nan}, 3.0),
+    ],
+)
+def test_the_largest_cosine_wins_unless_the_present_one_is_undefined(
+    cosines: dict[float, float], chosen: float
+) -> None:
+    assert _best(cosines) == chosen
 
 
 def test_the_temperature_does_not_fall_below_its_bound() -> None:

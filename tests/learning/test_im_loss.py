@@ -141,6 +141,28 @@ def test_recording_changes_neither_spikes_nor_states(layer: nn.Module) -> None:
     assert recorded() == [], "handed over once"
 
 
+def test_learnt_thresholds_are_a_target_and_do_not_move_to_the_potentials() -> None:
+    net = nn.Sequential(OverTime(nn.Linear(5, 8)), LIF(learn=["v_threshold"]))
+    with IMLoss().term(net) as term:
+        net(torch.rand(1, 4, 5))  # in later steps potentials depend on it, through the reset
+        term().backward()
+    assert net[1].v_threshold.raw.grad is None
+    assert net[0].module.weight.grad.any()
+
+
+def test_the_target_of_adaptive_neurons_is_the_threshold_in_force() -> None:
+    neuron, x_seq = ALIF(v_threshold=0.5, beta=0.3), 2 * torch.rand(12, 3, 4)
+    x_seq = torch.cat([x_seq, torch.full_like(x_seq[:1], 4.0)])
+    for state in (None, neuron.scan(x_seq)[1]):
+        trace = neuron.trace(x_seq, state)
+        level = neuron.threshold(trace, state)
+        assert torch.equal(trace.spike_seq, (trace.h_seq >= level).float())
+        assert not torch.equal(trace.spike_seq, (trace.h_seq >= 0.5).float())
+    with potentials(nn.Sequential(neuron)) as recorded:
+        neuron(x_seq)
+    torch.testing.assert_close(recorded()[0].threshold, neuron.threshold(neuron.trace(x_seq)))
+
+
 def gradient(weight: float, **given: Any) -> tuple[float, list[Tensor]]:
     torch.manual_seed(0)
     net = small("spiking_vgg5")

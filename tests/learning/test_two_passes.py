@@ -106,4 +106,5 @@ def test_thresholds_are_noted():
     assert notes["threshold least"] == pytest.approx(torch.tensor(-0.3).tanh().item())
     assert notes["threshold greatest"] == pytest.approx(0.5)  # where small models start
     assert notes["threshold least"] < notes["threshold mean"] < notes["threshold greatest"]
-    assert Thresholds().epoch(nn.Linear(2, 2), None, None, START) == {}
+    with pytest.raises(Unsupported, match="no neurons"):
+        Thresholds().apply(nn.Linear(2, 2))

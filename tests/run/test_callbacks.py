@@ -179,6 +179,8 @@ def test_a_run_resumes_exactly_after_a_phase_with_a_slope(tmp_path: Path) -> Non
     [
         ({"phase__0__callback": ["esg", "dspike"]}, "sets the slope"),
         ({"phase__0__callback": ["esg"], "model__neuron": "relu"}, "no neurons"),
+        ({"phase__0__callback": ["im_loss"], "model__neuron": "relu"}, "no neurons"),
+        ({"phase__0__callback": ["thresholds"], "model__neuron": "relu"}, "no neurons"),
         ({"phase__0__callback": [{"name": "esg", "samples": -5}]}, "samples"),
         ({"phase__0__callback": [{"name": "im_loss", "skip": ["nope"]}]}, "matches none"),
         ({"phase__0__learner": "broken"}, "phase 0 .broken.*no_such"),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import (
@@ -81,6 +82,14 @@ class Neuron(Temporal):
             each [T, N, *]
         """
         return self.function_trace(x_seq, state, **self.arguments())
+
+    def threshold(self, trace: AnyTrace, state: State = None) -> Tensor:
+        """The threshold in force at every step of a trace that began in ``state``.
+
+        Shape:
+            a trace of [T, N, *] -> a tensor that broadcasts to it
+        """
+        return torch.as_tensor(self.arguments()["v_threshold"], device=trace.h_seq.device)
 
 
 @contextmanager

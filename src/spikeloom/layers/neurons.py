@@ -6,10 +6,12 @@ LIF is :class:`Membrane` with a function; the others add what is theirs and pass
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import (
     NO_DECAY,
+    ALIFTrace,
     Decay,
     Value,
     alif_trace,
@@ -19,6 +21,7 @@ from spikeloom.functional import (
 )
 from spikeloom.functional.sources import BELLEC, PLIF
 from spikeloom.kernels import door
+from spikeloom.layers.base import AnyTrace, State
 from spikeloom.layers.learnable import ends, one_decay
 from spikeloom.layers.membrane import Firing, Leaking, Membrane
 from spikeloom.registry import register
@@ -138,6 +141,12 @@ class ALIF(Membrane):
             "adaptation_decay": self.adaptation_decay.now(),
             "beta": self.beta.now(),
         }
+
+    def threshold(self, trace: AnyTrace, state: State = None) -> Tensor:
+        assert isinstance(trace, ALIFTrace)
+        first = torch.zeros_like(trace.a_seq[0]) if state is None else state.a
+        before = torch.cat([first[None], trace.a_seq[:-1]])
+        return super().threshold(trace, state) + self.beta.now() * before
 
 
 @register("neuron", "cuba_lif")

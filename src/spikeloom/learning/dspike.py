@@ -13,6 +13,7 @@ from spikeloom.functional import Surrogate
 from spikeloom.functional.dspike import PAPER, Dspike
 from spikeloom.layers import (
     BatchNorm,
+    Dropout,
     LTMDHead,
     ModerateDropout,
     OverTime,
@@ -29,18 +30,21 @@ class DspikeSearch(Slope):
 
     G[i] = (L(w + ε e_i) - L(w - ε e_i)) / (2 ε) for the weights w of the first layer, with hard
     spikes; b becomes whichever of {b, b + Δb, b - Δb} gives a BPTT gradient of w whose cosine with
-    G is largest. All neurons share one b.
+    G is largest. All neurons share one b. The search is done in the precision of the weights, also
+    where training is in half precision.
 
     Args:
         b: where it starts.
         step: Δb; 0 keeps b.
         alpha: 1 / V_s of :class:`Dspike`.
-        epsilon: ε as a share of the standard deviation of w.
+        epsilon: ε as a share of the standard deviation of w. Too small, and G is the jumps of few
+            samples over the firing level: the note ``ratio``, the norm of G over that of the
+            gradient by back-propagation, is then large.
         samples: of the batch that the search uses.
         weights: how many entries of w are perturbed, drawn anew each epoch; all if None (the
             paper). Fewer are an approximation of ours.
-        together: how many perturbed networks go through at once; networks whose norms take their
-            statistics from the batch go through one by one.
+        together: how many perturbed networks go through at once; those with dropout, or with
+            norms that take their statistics from the batch, go through one by one.
         lowest: b does not fall below.
     Raises:
         ValueError: a number out of range.
@@ -48,7 +52,7 @@ class DspikeSearch(Slope):
     Source:
         Li et al., NeurIPS 2021, Algorithm 1. The paper's b, Δb and ε were not found; the values
         here are inferred, as are the bound on b, running statistics left alone, and keeping b when
-        no cosine is defined.
+        its cosine is not defined.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class DspikeSearch(Slope):
         b: float = 3.0,
         step: float = 0.2,
         alpha: float = 1.0,
-        epsilon: float = 0.03,
+        epsilon: float = 0.3,
         samples: int = 64,
         weights: int | None = 128,
         together: int = 8,
@@ -95,36 +99,33 @@ class DspikeSearch(Slope):
         if self.by == 0 or size == 0:
             return notes
         batch = probe(self.samples)
+        # Autocast would go on with its rounded copy of the weights, whatever becomes of them.
+        with torch.autocast(weight.device.type, enabled=False):
+            return self._search(model, name, weight, size, batch, loss)
+
+    def _search(
+        self, model: nn.Module, name: str, weight: Tensor, size: float, batch: Batch, loss: Loss
+    ) -> dict[str, float]:
         chosen = torch.randperm(weight.numel())
         chosen = chosen[: self.weights or weight.numel()].sort().values
-
-        def objective() -> Tensor:
-            return loss(model(batch.x_seq), batch.y)
-
+        loss = in_float64(loss)
+        objective = repeatable(model, batch, loss)
         if self.together > 1 and separable(model, name):
             measured = batched_differences(model, name, batch, loss, chosen, size, self.together)
         else:
             measured = finite_differences(objective, weight, chosen, size)
-        cosines = {}
+        slopes = {}
         for b in (self.surrogate.b, self.surrogate.b + self.by, self.surrogate.b - self.by):
             if b >= self.lowest:
-                cosines[b] = self._cosine(objective, model, weight, chosen, measured, b)
+                with self._tried(model, b):
+                    (slope,) = torch.autograd.grad(objective(), weight)
+                slopes[b] = slope.flatten()[chosen].to("cpu", torch.float64)
+        cosines = {b: float(F.cosine_similarity(s, measured, dim=0)) for b, s in slopes.items()}
+        ratio = measured.norm() / slopes[self.surrogate.b].norm()
         self.surrogate = replace(self.surrogate, b=_best(cosines))
         found = dict(zip(("cosine", "cosine up", "cosine down"), cosines.values(), strict=False))
-        return {"b": self.surrogate.b, **found, "zeros": float((measured == 0).double().mean())}
-
-    def _cosine(
-        self,
-        objective: Callable[[], Tensor],
-        model: nn.Module,
-        weight: Tensor,
-        chosen: Tensor,
-        measured: Tensor,
-        b: float,
-    ) -> float:
-        with self._tried(model, b):
-            (slope,) = torch.autograd.grad(objective(), weight)
-        return float(F.cosine_similarity(slope.flatten()[chosen].double(), measured, dim=0))
+        zeros = (measured == 0).double().mean()
+        return {"b": self.surrogate.b, **found, "ratio": float(ratio), "zeros": float(zeros)}
 
     @contextmanager
     def _tried(self, model: nn.Module, b: float) -> Iterator[None]:
@@ -138,10 +139,40 @@ class DspikeSearch(Slope):
             self.apply(model)
 
 
+def repeatable(model: nn.Module, batch: Batch, loss: Loss) -> Callable[[], Tensor]:
+    """The loss on a batch as a function of the weights alone: every call draws the same numbers.
+
+    With masks of its own, every pass of a network with dropout would be one of another network.
+    Starts the global random numbers anew at every call.
+    """
+    seed = int(torch.randint(2**62, ()))
+
+    def objective() -> Tensor:
+        torch.manual_seed(seed)
+        return loss(model(batch.x_seq), batch.y)
+
+    return objective
+
+
+def in_float64(loss: Loss) -> Loss:
+    """The same loss of the same logits without rounding of its own, which differences would show.
+
+    On the CPU, since not every device has float64.
+    """
+
+    def value(logits_seq: Tensor, y: Tensor) -> Tensor:
+        shares = y.is_floating_point()
+        return loss(
+            logits_seq.to("cpu", torch.float64), y.to("cpu", torch.float64 if shares else y.dtype)
+        )
+
+    return value
+
+
 def finite_differences(
     objective: Callable[[], Tensor], weight: Tensor, chosen: Tensor, size: float
 ) -> Tensor:
-    """Central differences of a loss along single entries of a weight, in float64.
+    """Central differences of a loss along single entries of a weight.
 
     Args:
         objective: the loss with the weight as it is now.
@@ -151,18 +182,8 @@ def finite_differences(
     Shape:
         chosen [n] -> [n]
     """
-    found = torch.zeros(len(chosen), dtype=torch.float64)
     with torch.no_grad():
-        for place, index in enumerate(chosen.tolist()):
-            entry = _entry(weight, index)
-            kept = entry.clone()
-            sides = []
-            for sign in (1, -1):
-                entry.copy_(kept + sign * size)
-                sides.append(float(objective()))
-            entry.copy_(kept)
-            found[place] = (sides[0] - sides[1]) / (2 * size)
-    return found
+        return _central([float(objective()) for _ in _nudged(weight, chosen, size)], size)
 
 
 def batched_differences(
@@ -188,19 +209,12 @@ def batched_differences(
     """
     layer, wrapper = model.get_submodule(name), model.get_submodule(name.rpartition(".")[0])
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    found: list[float] = []
+    values: list[float] = []
     for part in chosen.split(together):
 
         def perturbed(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
-            outputs = []
-            for index in part.tolist():  # noqa: B023 the hook is gone before the next part
-                entry = _entry(weight, index)
-                kept = entry.clone()
-                for sign in (1, -1):
-                    entry.copy_(kept + sign * size)
-                    outputs.append(module.forward(inputs[0]))
-                entry.copy_(kept)
-            return torch.cat(outputs, 1)
+            every = _nudged(weight, part, size)  # noqa: B023 the hook is gone before the next part
+            return torch.cat([module.forward(inputs[0]) for _ in every], 1)
 
         hook = wrapper.register_forward_hook(perturbed)
         try:
@@ -208,15 +222,34 @@ def batched_differences(
                 logits_seq = model(batch.x_seq)
         finally:
             hook.remove()
-        values = [float(loss(one, batch.y)) for one in logits_seq.split(len(batch.y), 1)]
-        pairs = zip(values[::2], values[1::2], strict=True)
-        found += [(up - down) / (2 * size) for up, down in pairs]
-    return torch.tensor(found, dtype=torch.float64)
+        values += [float(loss(one, batch.y)) for one in logits_seq.split(len(batch.y), 1)]
+    return _central(values, size)
+
+
+def _nudged(weight: Tensor, chosen: Tensor, size: float) -> Iterator[None]:
+    """Turn by turn each chosen entry of the weight is raised, then lowered, and then put back."""
+    for index in chosen.tolist():
+        entry = _entry(weight, index)
+        kept = entry.clone()
+        for sign in (1, -1):
+            entry.copy_(kept + sign * size)
+            yield
+        entry.copy_(kept)
+
+
+def _central(values: list[float], size: float) -> Tensor:
+    """Central differences of values raised, lowered, raised, lowered, ..."""
+    up, down = torch.tensor(values, dtype=torch.float64).view(-1, 2).unbind(1)
+    return (up - down) / (2 * size)
 
 
 def separable(model: nn.Module, name: str) -> bool:
-    """Whether samples do not see each other, and the first layer is one over time."""
-    mixers = BatchNorm | StepBatchNorm | ModerateDropout | LTMDHead
+    """Whether a network does the same with a batch wherever the batch stands in a larger one.
+
+    Norms of the batch do not, nor does dropout, whose masks would differ from copy to copy. The
+    first layer must be one over time.
+    """
+    mixers = BatchNorm | StepBatchNorm | Dropout | ModerateDropout | LTMDHead
     mixing = any(isinstance(m, mixers) and m.training for m in model.modules())
     return not mixing and isinstance(model.get_submodule(name.rpartition(".")[0]), OverTime)
 
@@ -240,6 +273,10 @@ def _entry(weight: Tensor, index: int) -> Tensor:
 
 
 def _best(cosines: dict[float, float]) -> float:
-    """The temperature with the largest cosine; the first, which is the present one, on a tie."""
+    """The temperature with the largest cosine; the first, which is the present one, on a tie.
+
+    Also the present one if its own cosine is not defined: a gradient or all differences are 0.
+    """
     defined = {b: c for b, c in cosines.items() if c == c and c != 0}
-    return max(defined, key=lambda b: defined[b]) if defined else next(iter(cosines))
+    present = next(iter(cosines))
+    return max(defined, key=lambda b: defined[b]) if present in defined else present

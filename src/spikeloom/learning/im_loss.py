@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikeloom.layers import Neuron
 from spikeloom.layers.base import State, Temporal, ruled
 from spikeloom.learning.base import Callback, Unsupported
+from spikeloom.learning.spiking import neurons_of
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -39,7 +40,10 @@ INNER = ("*.body.*",)  # neurons of a residual block before its addition
 
 
 class Seen(NamedTuple):
-    """A layer's name, spikes and potentials before the reset [T, N, *], and its threshold."""
+    """A layer's name, spikes and potentials before the reset [T, N, *], and the threshold then.
+
+    The threshold is a constant: no gradient leads to what it was computed from.
+    """
 
     name: str
     spike_seq: Tensor
@@ -51,8 +55,9 @@ class Seen(NamedTuple):
 class IMLoss(Callback):
     """A term for the mean potential of every layer: L = CE + weight sum_l (mean(h_l) - V_th)².
 
-    h is the potential before the reset. A mean at the threshold makes about half the neurons fire
-    where potentials lie symmetrically around it.
+    h is the potential before the reset; V_th is a constant target, also where thresholds are learnt
+    (inferred), and where they move from step to step (``alif``) the one in force. A mean
+    at the threshold makes about half the neurons fire where potentials lie symmetrically around it.
 
     ``statistic`` and ``combine``: (``layer``, ``sum``) is the paper; (``channel``, ``mean``), the
     mean over channels of (mean(h_c) - V_th)², an early version of the authors' code; (``rate``,
@@ -69,6 +74,7 @@ class IMLoss(Callback):
             its addition.
     Raises:
         ValueError: weight < 0, or an unknown statistic or combine.
+        Unsupported: the model has no spiking neurons, or all are skipped.
     Source:
         Guo et al., NeurIPS 2022.
     """
@@ -89,6 +95,9 @@ class IMLoss(Callback):
             raise ValueError(f"combine must be 'sum' or 'mean', got {combine!r}")
         self.weight, self.statistic, self.combine = weight, statistic, combine
         self.skip = tuple(skip)
+
+    def apply(self, model: nn.Module) -> None:
+        neurons_of(model, "im_loss pulls potentials to the threshold")
 
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
@@ -133,7 +142,7 @@ def potentials(model: nn.Module) -> Iterator[Callable[[], list[Seen]]]:
     def record(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
         assert isinstance(neuron, Neuron)
         trace = neuron.trace(x_seq, state)
-        threshold = torch.as_tensor(neuron.arguments()["v_threshold"], device=x_seq.device)
+        threshold = neuron.threshold(trace, state).detach()
         found.append(Seen(names[neuron], trace.spike_seq, trace.h_seq, threshold))
         return trace.spike_seq, trace.last
 

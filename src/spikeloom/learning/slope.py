@@ -5,8 +5,9 @@ from abc import abstractmethod
 from torch import nn
 
 from spikeloom.functional import Surrogate
-from spikeloom.layers import Membrane, set_surrogate
-from spikeloom.learning.base import Callback, Unsupported
+from spikeloom.layers import set_surrogate
+from spikeloom.learning.base import Callback
+from spikeloom.learning.spiking import neurons_of
 
 
 class Slope(Callback):
@@ -22,12 +23,8 @@ class Slope(Callback):
         Raises:
             Unsupported: the model has no neurons with a surrogate.
         """
-        neurons = [module for module in model.modules() if isinstance(module, Membrane)]
-        if not neurons:
-            raise Unsupported(
-                f"{type(self).__name__} sets the slope of spikes, and the model has no neurons "
-                "with one; leave it out or choose another neuron"
-            )
+        purpose = f"{type(self).__name__} sets the slope of spikes"
+        neurons = neurons_of(model, purpose)
         if not hasattr(self, "own"):
             self.own = {neuron: neuron.surrogate for neuron in neurons}
         set_surrogate(model, self.surrogate_now())

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from spikeloom.layers import Neuron
+from spikeloom.layers import Membrane
 from spikeloom.learning.base import Batch, Callback, Loss, Progress
+from spikeloom.learning.spiking import neurons_of
 from spikeloom.registry import register
 
 
@@ -15,18 +16,24 @@ class Thresholds(Callback):
     """Notes the least, mean and greatest threshold of the neurons before every epoch.
 
     For thresholds that are learnt: one that has become negative fires at rest.
+
+    Raises:
+        Unsupported: the model has no spiking neurons.
     """
+
+    def apply(self, model: nn.Module) -> None:
+        self._neurons(model)
+
+    def _neurons(self, model: nn.Module) -> list[Membrane]:
+        return neurons_of(model, "thresholds notes the threshold of neurons")
 
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
     ) -> dict[str, float]:
         found = [
             torch.as_tensor(module.arguments()["v_threshold"]).detach().float().flatten().cpu()
-            for module in model.modules()
-            if isinstance(module, Neuron)
+            for module in self._neurons(model)
         ]
-        if not found:
-            return {}
         every = torch.cat(found)
         notes = {"least": every.min(), "mean": every.mean(), "greatest": every.max()}
         return {f"threshold {key}": float(value) for key, value in notes.items()}
