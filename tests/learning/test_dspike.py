@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikeloom.functional import Dspike, Smooth, factor, lif
 from spikeloom.layers import LIF, Dropout, ModerateDropout, OverTime
 from spikeloom.layers.base import Temporal, ruled
+from spikeloom.layers.weights import Standardised, transform_weights
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
 from spikeloom.learning.dspike import (
     _best,
@@ -284,3 +285,11 @@ def test_what_cannot_work_is_refused() -> None:
 def test_the_neuron_still_emits_hard_spikes() -> None:
     x_seq = torch.rand(4, 2, 3)
     assert set(lif(x_seq, surrogate=Dspike())[0].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_transformed_weights_are_measured_where_they_are_trained() -> None:
+    net = transform_weights(network(), Standardised)
+    name, weight = first_weight(net)
+    layer: Any = net.get_submodule(name)
+    assert weight is layer.parametrizations.weight.original
+    assert not separable(net, name)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized
 
 from spikeloom.functional import Surrogate
 from spikeloom.functional.dspike import PAPER, Dspike
@@ -247,22 +248,26 @@ def separable(model: nn.Module, name: str) -> bool:
     """Whether a network does the same with a batch wherever the batch stands in a larger one.
 
     Norms of the batch do not, nor does dropout, whose masks would differ from copy to copy. The
-    first layer must be one over time.
+    first layer must be one over time, with a weight of its own.
     """
+    layer = model.get_submodule(name)
+    if is_parametrized(layer, "weight"):
+        return False
     mixers = BatchNorm | StepBatchNorm | Dropout | ModerateDropout | LTMDHead
     mixing = any(isinstance(m, mixers) and m.training for m in model.modules())
     return not mixing and isinstance(model.get_submodule(name.rpartition(".")[0]), OverTime)
 
 
 def first_weight(model: nn.Module) -> tuple[str, Tensor]:
-    """Name and weight of the first layer that has one.
+    """Name of the first layer that has a weight, and the weight, raw if it is transformed.
 
     Raises:
         Unsupported: no convolution or linear layer.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-            return name, module.weight
+            raw = "parametrizations.weight.original" if is_parametrized(module) else "weight"
+            return name, module.get_parameter(raw)
     raise Unsupported("dspike measures the first convolution or linear layer; there is none")
 
 
