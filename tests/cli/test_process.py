@@ -2,9 +2,13 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +78,50 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
         first = next(line for line in process.stdout if line.startswith("epoch"))
         process.kill()
     assert first.startswith(f"epoch {done + 1:>3}/500")
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.2)
+    return true()
+
+
+def gone(group: int) -> bool:
+    """Whether no process of that group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["Ctrl-C", "termination of the parent"])
+def test_the_runs_of_a_sweep_end_with_it(tmp_path: Path, end: str) -> None:
+    study, out = tmp_path / "study.toml", tmp_path / "out"
+    study.write_text('recipe = "digits_vgg"\nseeds = [0, 1]\nbaseline = "a"\n[[arm]]\nname = "a"\n')
+    words = ["sweep", str(study), *TINY, "phase.0.epochs=5000", "--out", str(out), "--jobs", "1"]
+    with subprocess.Popen(
+        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(), start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            assert wait_until((out / "a" / "seed0" / METRICS).exists, 120)
+            if end == "Ctrl-C":  # a terminal sends it to parent and children
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.terminate()
+            _, said = process.communicate(timeout=30)
+            assert wait_until(lambda: gone(process.pid), 15)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert "Traceback" not in said
+    assert not (out / "a" / "seed1").exists()
+    if end == "Ctrl-C":
+        assert process.returncode == 130
+        assert f"go on with: {shlex.join(['spikeloom', *words])}\n" in said
 
 
 @pytest.mark.slow

@@ -238,12 +238,17 @@ def test_run_interrupted_before_its_first_checkpoint_says_so(
     assert "interrupted; nothing was saved yet" in said
 
 
-def test_a_sweep_prints_its_table_and_leaves_it_with_a_page(tmp_path: Path) -> None:
-    study = tmp_path / "study.toml"
+def study_file(folder: Path, more: str = "") -> Path:
+    study = folder / "study.toml"
     study.write_text(
         'recipe = "digits_vgg"\nseeds = [0]\nbaseline = "one"\n'
-        '[[arm]]\nname = "one"\n[[arm]]\nname = "two"\nset = ["model.T=1"]\n'
+        f'[[arm]]\nname = "one"\n[[arm]]\nname = "two"\nset = ["model.T=1"]\n{more}'
     )
+    return study
+
+
+def test_a_sweep_prints_its_table_and_leaves_it_with_a_page(tmp_path: Path) -> None:
+    study = study_file(tmp_path)
     out = tmp_path / "out"
     result = call("sweep", study, *TINY, "--out", out, "--jobs", 0)
     assert "| two | 1 |" in result.stdout
@@ -254,7 +259,38 @@ def test_a_sweep_prints_its_table_and_leaves_it_with_a_page(tmp_path: Path) -> N
     runs = [json.loads(line) for line in kept]
     assert [run["arm"] for run in runs] == ["one", "two"]
     assert len(runs[0]["by_epoch"]["val accuracy"]) == 2
+    assert "study" in result.stderr
+    assert "2/2" in result.stderr
     call("sweep", "no_such_study", code=2)
+
+
+def test_a_sweep_without_its_baseline_leaves_what_failed(tmp_path: Path) -> None:
+    study, out = study_file(tmp_path), tmp_path / "out"
+    wild = ("model.norm=none", 'phase.0.optimizer={name="sgd",lr=1e38}', "data.batch=8")
+    result = call("sweep", study, *TINY, *wild, "--out", out, "--jobs", 0, code=3)
+    assert "no table: the baseline 'one' has no finished run" in result.stderr
+    about = json.loads((out / "record" / "study.json").read_text())
+    assert "one, seed 0" in about["failed"]
+
+
+def test_a_sweep_is_complete_though_a_tuning_value_diverged(tmp_path: Path) -> None:
+    tune = '[tune]\nkey = "phase.0.optimizer.lr"\nvalues = [0.01, 1e30]\n'
+    study, out = study_file(tmp_path, tune), tmp_path / "out"
+    result = call("sweep", study, *TINY, "--out", out, "--jobs", 0)
+    assert "failed: one, 1e+30, seed 0: NonFiniteLossError" in result.stderr
+    assert "| two | 1 |" in result.stdout
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spikeloom.run.sweep._run", stop)
+    study, out = study_file(tmp_path), tmp_path / "my out"
+    said = call("sweep", study, "model.T=2", "--out", out, "--jobs", 0, code=130).stderr
+    assert f"go on with: spikeloom sweep {study} model.T=2 --out '{out}' --jobs 0\n" in said
 
 
 def test_export_reads_its_files_back(finished, tmp_path):

@@ -248,8 +248,16 @@ def sweep(
     from spikeloom.cli.sweeping import sweep_with_bar
     from spikeloom.run.study import load_study
 
-    place = out or Path("sweeps") / Path(study).name.removesuffix(".toml")
-    sweep_with_bar(load_study(study, overrides or []), place, data_root, jobs)
+    name = Path(study).name.removesuffix(".toml")
+    place = out or Path("sweeps") / name
+    try:
+        sweep_with_bar(load_study(study, overrides or []), name, place, data_root, jobs)
+    except KeyboardInterrupt:
+        words = ["sweep", study, *(overrides or []), "--out", str(place), "--jobs", str(jobs)]
+        where = ["--data-root", str(data_root)] if data_root else []
+        again = shlex.join(["spikeloom", *words, *where])
+        typer.echo(f"interrupted; what was saved is kept\ngo on with: {again}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()

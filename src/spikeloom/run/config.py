@@ -1,12 +1,14 @@
 """What to run: typed configuration, read from TOML recipes and ``key=value`` overrides."""
 
+import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -192,15 +194,32 @@ def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{origin}:\n  " + "\n  ".join(sentences(error))) from error
+        raise ConfigError(f"{origin}:\n  " + "\n  ".join(sentences(error, Config))) from error
 
 
-def sentences(error: ValidationError) -> list[str]:
-    """What is wrong with a table, one sentence for each key."""
+def says(recipe: str, overrides: Sequence[str], key: str) -> bool:
+    """Whether overrides give a key, or anything below it, a value, however they are written."""
+    tree = tomllib.loads(_text(recipe)[0])
+    silent: dict[str, Any] = {}
+    with suppress(ConfigError):  # the recipe has no such place; overrides may make it
+        _put(tree, key, silent, key)
+    for override in overrides:
+        _override(tree, override)
+    found: Any = tree
+    for name in key.strip().split("."):
+        try:
+            found = found[int(name)] if isinstance(found, list) else found[name]
+        except (LookupError, ValueError, TypeError):
+            return False
+    return found is not silent or bool(silent)
+
+
+def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """What is wrong with a table of that model, one sentence for each key."""
     problems = [dict(problem) for problem in error.errors()]
     # A list whose items are wrong is also called too short, which says nothing new.
     told = [p for p in problems if p["type"] != "too_short"] or problems
-    return [_sentence(problem) for problem in told]
+    return [_sentence(problem, model) for problem in told]
 
 
 def full_name(recipe: str) -> str:
@@ -237,6 +256,10 @@ def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"override {override!r} is not of the form key=value")
+    _put(tree, key, _value(value), override)
+
+
+def _put(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
     node: Any = tree
     *path, last = key.strip().split(".")
     try:
@@ -248,9 +271,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
                     f'write it as {name}={{ name = "{node}", ... }}'
                 )
         if isinstance(node, list):
-            node[int(last)] = _value(value)
+            node[int(last)] = value
         else:
-            node[last] = _value(value)
+            node[last] = value
     except (IndexError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -264,15 +287,17 @@ def _value(text: str) -> Any:
         return text.strip()
 
 
-def _sentence(problem: dict[str, Any]) -> str:
+def _sentence(problem: dict[str, Any], model: type[BaseModel]) -> str:
     where = ".".join(str(step) for step in problem["loc"])
     if problem["type"] == "extra_forbidden":
         *path, last = problem["loc"]
         return f"{'.'.join(map(str, path)) or 'top level'}: " + unknown(
-            "key", str(last), _fields(path)
+            "key", str(last), _table(model, path).model_fields
         )
     if problem["type"] == "tuple_type":
-        return f'{where} = {problem["input"]!r}: expected a list, as ["name"]'
+        given = problem["input"]
+        shape = f"[[{where}]]" if isinstance(given, dict) else f"[{json.dumps(given, default=str)}]"
+        return f"{where} = {given!r}: expected a list, as {shape}"
     if problem["type"] == "missing":
         table = where.removesuffix(".name")
         hint = f'; write {table} = {{ name = "...", ... }}' if table != where else ""
@@ -289,11 +314,17 @@ def _numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
         yield from _numbers(item, f"{where}.{key}".lstrip("."))
 
 
-def _fields(path: Sequence[str | int]) -> list[str]:
-    """The keys of the table at a path, as ``phase.0.group.1``."""
-    tables: dict[tuple[str, ...], type[BaseModel]] = {
-        (): Config, ("phase",): Phase, ("phase", "group"): Group, ("run",): RunConfig,
-        ("teacher",): TeacherConfig,
-    }  # fmt: skip
-    names = tuple(step for step in path if isinstance(step, str))
-    return list(tables.get(names, Part).model_fields)
+def _table(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
+    """The model of the table at a path, as ``phase.0.group.1``."""
+    for step in path:
+        if isinstance(step, str) and step in model.model_fields:
+            model = next(_models(model.model_fields[step].annotation), Part)
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation speaks of, as ``tuple[Arm, ...]`` does."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

@@ -74,17 +74,7 @@ def describe(config: Config, root: Path | None = None) -> Description:
     Raises:
         ConfigError: something is unknown, out of range, or does not fit together.
     """
-    bind(config.data, "dataset", root=root)
-    if config.data.name in KNOWN:
-        in_shape, num_classes = KNOWN[config.data.name]
-    else:
-        source = read(config, root)
-        in_shape, num_classes = source.shape, source.num_classes
-    for part in config.data.augment:
-        build(part, "augment", num_classes=num_classes)
-    for phase in config.phase:
-        check(phase)
-    model = network(config, in_shape, num_classes)
+    model, in_shape, num_classes = built(config, root)
     layers = tuple(layers_of(model, torch.zeros(config.model.T, 1, *in_shape)))
     return Description(
         config.model_dump(mode="json", exclude_none=True),
@@ -95,6 +85,28 @@ def describe(config: Config, root: Path | None = None) -> Description:
         sum(layer.neurons for layer in layers),
         sum(p.numel() for p in model.parameters()),
     )
+
+
+def built(config: Config, root: Path | None = None) -> tuple[nn.Module, tuple[int, ...], int]:
+    """The network of a configuration, the shape of its images and the number of classes.
+
+    Whatever else can be built without the data set is built and let go of.
+
+    Raises:
+        ConfigError: something is unknown, out of range, or does not fit together.
+    """
+    bind(config.data, "dataset", root=root)
+    in_shape: tuple[int, ...]
+    if config.data.name in KNOWN:
+        in_shape, num_classes = KNOWN[config.data.name]
+    else:
+        source = read(config, root)
+        in_shape, num_classes = source.shape, source.num_classes
+    for part in config.data.augment:
+        build(part, "augment", num_classes=num_classes)
+    for phase in config.phase:
+        check(phase)
+    return network(config, in_shape, num_classes), in_shape, num_classes
 
 
 def layers_of(model: nn.Module, x_seq: Tensor) -> list[Layer]:
@@ -169,4 +181,4 @@ def _kind(module: nn.Module) -> str:
     return kind
 
 
-__all__ = ["Description", "Layer", "describe", "layers_of"]
+__all__ = ["Description", "Layer", "built", "describe", "layers_of"]

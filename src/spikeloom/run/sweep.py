@@ -4,18 +4,25 @@ Whatever was interrupted goes on where it was; what is finished is not done agai
 """
 
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from spikeloom.registry import Unsupported
+from spikeloom.report.whole import write_file
 from spikeloom.run.config import Config, ConfigError, full_name
-from spikeloom.run.record import CONFIG, RESULT
-from spikeloom.run.study import Arm, Study
+from spikeloom.run.inspect import built
+from spikeloom.run.parallel import each
+from spikeloom.run.record import CONFIG, RESULT, stored_config
+from spikeloom.run.study import Arm, Study, value_name
+from spikeloom.run.teacher import teacher_config
 
+DIVERGED = "diverged.txt"  # in the folder of a run that would diverge again
 Told = Callable[["Job", float | str], None]
 
 
@@ -33,21 +40,26 @@ class Job:
     @property
     def title(self) -> str:
         """What to call it on the screen."""
-        tuned = "" if self.value is None else f", {self.value}"
+        tuned = "" if self.value is None else f", {value_name(self.value)}"
         return f"{self.arm}{tuned}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep came to: finished run folders, and by name of the run or arm the rest.
+    """What a sweep came to: finished runs, and by name of the run or arm what failed.
 
     ``tried`` are the validation accuracies that ``chosen`` settings were chosen by.
     """
 
-    folders: tuple[Path, ...]
+    runs: tuple[Job, ...]
     tried: dict[str, float]
     chosen: dict[str, Any]
     failed: dict[str, str]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the finished runs."""
+        return tuple(job.folder for job in self.runs)
 
 
 def sweep(
@@ -55,45 +67,47 @@ def sweep(
 ) -> Sweep:
     """Run what is missing of a study under ``out/ARM/[VALUE/]seedN``.
 
+    A run that diverged would do so again: it counts as failed until its folder is removed.
+
     Args:
         study: what to run.
         out: folder of the study; one that holds other runs is refused.
         root: where the data sets are.
         jobs: runs at a time, each in a process, the cores shared among them; 0: one after the
             other in this process.
-        tell: told of every run that ends, with its validation accuracy or what went wrong.
+        tell: told once of every run, with its validation accuracy or what went wrong.
 
     Raises:
-        ConfigError: a run there has another configuration than the study gives it.
+        ConfigError: a run there has another configuration than the study gives it, or an arm
+            cannot be built; nothing was run.
     """
-    failed: dict[str, str] = {}
-    tell = tell or (lambda job, outcome: None)
+    arms = product(study.arm, study.values, study.seeds)
+    plan = {(a.name, value, seed): _job(study, a, seed, value, out) for a, value, seed in arms}
+    _try(plan.values(), root)
+    runs = _Runs(root, jobs, tell or (lambda job, outcome: None))
     chosen: dict[str, Any] = {}
-    scores: dict[Job, float] = {}
     if study.tune:
-        tuned = study.arm if study.tune.arms == "each" else (study.find(study.baseline),)
-        tries = [
-            _job(study, arm, study.seeds[0], value, out)
-            for arm in tuned
-            for value in study.tune.values
-        ]
-        scores = _work(tries, root, jobs, tell, failed)
-        for arm in tuned:
-            chosen[arm.name] = _best(arm, [job for job in tries if job.arm == arm.name], scores)
-    values = {arm.name: chosen.get(arm.name, chosen.get(study.baseline)) for arm in study.arm}
+        tries = [plan[a.name, v, study.seeds[0]] for a in study.tuned for v in study.values]
+        runs.do(tries)
+        tried = {job.title: runs.scores[job] for job in tries if job in runs.scores}
+        chosen = _chosen(study, tries, runs)
+    else:
+        tried, chosen = {}, {arm.name: None for arm in study.arm}
     wanted = [
-        _job(study, arm, seed, values[arm.name], out) for seed in study.seeds for arm in study.arm
+        plan[arm.name, chosen[arm.name], seed]
+        for seed in study.seeds
+        for arm in study.arm
+        if arm.name in chosen
     ]
-    done = _work(wanted, root, jobs, tell, failed)
-    tried = {job.title: score for job, score in scores.items()}
-    return Sweep(tuple(job.folder for job in wanted if job in done), tried, values, failed)
+    runs.do(wanted)
+    return Sweep(tuple(job for job in wanted if job in runs.scores), tried, chosen, runs.failed)
 
 
 def _job(study: Study, arm: Arm, seed: int, value: Any, out: Path) -> Job:
-    place = out / arm.name / ("" if value is None else str(value)) / f"seed{seed}"
-    recipe = full_name(arm.recipe or study.recipe)
+    place = out / arm.name / ("" if value is None else value_name(value)) / f"seed{seed}"
+    recipe = full_name(study.recipe_of(arm))
     job = Job(place, arm.name, seed, value, recipe, study.config(arm, seed, value))
-    if (place / CONFIG).exists() and _stored(place) != _plain(job.config):
+    if (place / CONFIG).exists() and _plain(stored_config(place)) != _plain(job.config):
         raise ConfigError(
             f"{place} holds a run of other settings than the study gives this arm; "
             "choose another --out, or remove it"
@@ -101,65 +115,86 @@ def _job(study: Study, arm: Arm, seed: int, value: Any, out: Path) -> Job:
     return job
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    from spikeloom.run.session import stored_config
-
-    return _plain(stored_config(folder))
-
-
 def _plain(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_none=True)
 
 
-def _best(arm: Arm, tries: Iterable[Job], scores: dict[Job, float]) -> Any:
-    """The value with the highest validation accuracy; of equals the first."""
-    known = [(scores[job], job.value) for job in tries if job in scores]
-    if not known:
-        raise ConfigError(f"arm {arm.name!r}: training failed with every value tried")
-    return max(known, key=lambda pair: pair[0])[1]
+def _try(plan: Iterable[Job], root: Path | None) -> None:
+    """Build every arm with every value, so that a mistake in a late one is found before any run.
+
+    An arm that has runs was built when they were started.
+    """
+    plan = list(plan)
+    begun = {job.arm for job in plan if (job.folder / CONFIG).exists()}
+    for job in {(job.arm, job.value): job for job in plan if job.arm not in begun}.values():
+        try:
+            built(job.config, root)
+            if job.config.teacher:
+                teacher_config(job.config)
+        except (ConfigError, Unsupported) as error:
+            raise ConfigError(f"{job.title}: {error}") from error
 
 
-def _work(
-    wanted: Sequence[Job], root: Path | None, jobs: int, tell: Told, failed: dict[str, str]
-) -> dict[Job, float]:
-    """The validation accuracy of every run; those not finished before are run first."""
-    scores = {job: _score(job.folder) for job in wanted if (job.folder / RESULT).exists()}
-    missing = [job for job in wanted if job not in scores]
-    for job, problem in _each(missing, root, jobs):
-        if problem is None:
-            scores[job] = _score(job.folder)
-        else:
-            failed[job.title] = f"{type(problem).__name__}: {problem}"
-        tell(job, failed[job.title] if problem else scores[job])
-    return scores
+def _chosen(study: Study, tries: Sequence[Job], runs: "_Runs") -> dict[str, Any]:
+    """By arm the value with the highest validation accuracy; of equals the first.
+
+    Arms for which every value failed are noted as failed, and have none.
+    """
+    best: dict[str, Any] = {}
+    for arm in study.tuned:
+        known = [job for job in tries if job.arm == arm.name and job in runs.scores]
+        if known:
+            best[arm.name] = max(known, key=lambda job: runs.scores[job]).value
+    own = {a.name: a.name if a in study.tuned else study.baseline for a in study.arm}
+    for name, source in own.items():
+        if source not in best:
+            runs.failed[name] = f"not run: training {source} failed with every value tried"
+    return {name: best[source] for name, source in own.items() if source in best}
 
 
-def _each(
-    missing: Sequence[Job], root: Path | None, jobs: int
-) -> Iterator[tuple[Job, BaseException | None]]:
-    """Every run as it ends, with what went wrong."""
-    if jobs == 0:
-        for job in missing:
-            try:
-                _run(job, root)
-            except Exception as error:  # one arm that diverges must not end the others
-                yield job, error
+@dataclass
+class _Runs:
+    """Carries out jobs, and keeps what they came to."""
+
+    root: Path | None
+    jobs: int
+    tell: Told
+    scores: dict[Job, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def do(self, wanted: Sequence[Job]) -> None:
+        """Know the validation accuracy of every run; those not finished before are run first."""
+        missing = []
+        for job in wanted:
+            if job in self.scores:
+                continue
+            if (job.folder / RESULT).exists():
+                self._ended(job, None)
+            elif (job.folder / DIVERGED).exists():
+                said = (job.folder / DIVERGED).read_text(encoding="utf-8")
+                self._ended(job, f"{said}; remove {job.folder} to try it again")
             else:
-                yield job, None
-        return
-    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
-        running = {pool.submit(_run, job, root, threads): job for job in missing}
-        for future in as_completed(running):
-            yield running[future], future.exception()
+                missing.append(job)
+        shared = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        work = partial(_run, root=self.root, threads=shared)
+        with closing(each(missing, work, self.jobs)) as ended:  # an interrupt ends what runs
+            for job, problem in ended:
+                self._ended(job, problem)
+
+    def _ended(self, job: Job, problem: str | None) -> None:
+        if problem is None:
+            self.scores[job] = _score(job.folder)
+        else:
+            self.failed[job.title] = problem
+        self.tell(job, self.scores[job] if problem is None else problem)
 
 
-def _run(job: Job, root: Path | None, threads: int | None = None) -> None:
+def _run(job: Job, root: Path | None, threads: int | None) -> None:
     """One run."""
     import torch
 
     from spikeloom.report import write_report
+    from spikeloom.run.loop import NonFiniteLossError
     from spikeloom.run.memory import keep_pages
     from spikeloom.run.session import train
 
@@ -167,7 +202,11 @@ def _run(job: Job, root: Path | None, threads: int | None = None) -> None:
     if threads:
         torch.set_num_threads(threads)
     going_on = (job.folder / CONFIG).exists()  # perhaps only its teacher was being trained
-    train(job.config, job.folder, resume=going_on, root=root, recipe=job.recipe)
+    try:
+        train(job.config, job.folder, resume=going_on, root=root, recipe=job.recipe)
+    except NonFiniteLossError as error:
+        write_file(job.folder / DIVERGED, f"{type(error).__name__}: {error}".encode())
+        raise
     write_report(job.folder)
 
 
