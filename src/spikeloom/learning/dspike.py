@@ -103,6 +103,12 @@ class DspikeSearch(Slope):
         with torch.autocast(weight.device.type, enabled=False):
             return self._search(model, name, weight, size, batch, loss)
 
+    def rehearse(
+        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
+    ) -> None:
+        self.weights = 1  # of a callback that serves for the rehearsal alone
+        super().rehearse(model, probe, loss, progress)
+
     def _search(
         self, model: nn.Module, name: str, weight: Tensor, size: float, batch: Batch, loss: Loss
     ) -> dict[str, float]:
