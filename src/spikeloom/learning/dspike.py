@@ -30,7 +30,8 @@ class DspikeSearch(Slope):
 
     G[i] = (L(w + ε e_i) - L(w - ε e_i)) / (2 ε) for the weights w of the first layer, with hard
     spikes; b becomes whichever of {b, b + Δb, b - Δb} gives a BPTT gradient of w whose cosine with
-    G is largest. All neurons share one b. The search is done in the precision of the weights, also
+    G is largest. All neurons share one b. L is the phase's loss of the main logits, without terms of
+    other callbacks or losses that the learner adds (inferred). The search is done in the precision of the weights, also
     where training is in half precision.
 
     Args:
@@ -41,8 +42,8 @@ class DspikeSearch(Slope):
             samples over the firing level: the note ``ratio``, the norm of G over that of the
             gradient by back-propagation, is then large.
         samples: of the batch that the search uses.
-        weights: how many entries of w are perturbed, drawn anew each epoch; all if None (the
-            paper). Fewer are an approximation of ours.
+        weights: how many entries of w are perturbed, drawn anew each epoch; all if None, which is the
+            paper and takes long. Fewer are an approximation of ours.
         together: how many perturbed networks go through at once; those with dropout, or with
             norms that take their statistics from the batch, go through one by one.
         lowest: b does not fall below.
@@ -63,7 +64,7 @@ class DspikeSearch(Slope):
         alpha: float = 1.0,
         epsilon: float = 0.3,
         samples: int = 64,
-        weights: int | None = 128,
+        weights: int | None = None,
         together: int = 8,
         lowest: float = 0.1,
     ) -> None:
