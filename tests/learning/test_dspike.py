@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import Dspike, Smooth, factor, lif
-from spikeloom.layers import LIF, Dropout, ModerateDropout, OverTime
+from spikeloom.layers import LIF, LTMD, Dropout, ModerateDropout, OverTime
 from spikeloom.layers.base import Temporal, ruled
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
 from spikeloom.learning.dspike import (
@@ -190,7 +190,7 @@ def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
     search.epoch(net, lambda n: given, LOSS, START)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
     search.apply(net)
-    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {search.surrogate}
+    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {search.surrogate_now()}
 
 
 def test_a_search_that_keeps_its_temperature_leaves_a_run_as_it_was(
@@ -241,7 +241,7 @@ def test_a_silent_network_keeps_the_temperature() -> None:
                 parameter.zero_()
     notes = search.epoch(net, lambda n: still, LOSS, START)
     assert notes["zeros"] == 1
-    assert search.state() == {"b": 2.0}
+    assert search.state()["b"] == 2.0
     for parameter in net.parameters():
         nn.init.zeros_(parameter)
     assert search.epoch(net, lambda n: still, LOSS, START) == {"b": 2.0}
@@ -261,6 +261,29 @@ def test_the_largest_cosine_wins_unless_the_present_one_is_undefined(
     cosines: dict[float, float], chosen: float
 ) -> None:
     assert _best(cosines) == chosen
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0])
+def test_the_window_reaches_from_rest_to_twice_the_threshold(threshold: float) -> None:
+    net, search = LIF(v_threshold=threshold, learn=["v_threshold"]), DspikeSearch(b=1.0)
+    search.apply(net)
+    around = threshold * torch.tensor([-1.01, -0.99, 0.99, 1.01])
+    assert (net.surrogate.grad(around) > 0).tolist() == [False, True, True, False]
+    with torch.no_grad():
+        net.v_threshold.raw += 1
+    again = DspikeSearch(b=1.0)
+    again.apply(net)
+    again.restore(search.state())
+    assert again.surrogate_now() == search.surrogate_now(), "as it was when the phase began"
+
+
+def test_a_window_without_a_width_is_refused() -> None:
+    neuron = LTMD()
+    with torch.no_grad():
+        neuron.v_threshold.raw.fill_(-0.3)
+    with pytest.raises(Unsupported, match="give alpha"):
+        DspikeSearch().apply(neuron)
+    DspikeSearch(alpha=1.0).apply(neuron)
 
 
 def test_the_temperature_does_not_fall_below_its_bound() -> None:
