@@ -24,6 +24,7 @@ from spikeloom.learning.dspike import (
 )
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.run import checkpoint, session
+from spikeloom.run.aside import aside, untouched
 from spikeloom.run.record import LAST
 from tests.run.recipe import tiny
 from tests.small import small
@@ -184,13 +185,28 @@ def test_the_loss_is_reduced_in_float64() -> None:
 
 def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
     net, given = network(), batch()
-    search = DspikeSearch(samples=8)
+    search = DspikeSearch(b=2.0, epsilon=0.5)
     search.apply(net)
-    before = copy.deepcopy(net.state_dict())
+    before, slope = copy.deepcopy(net.state_dict()), search.surrogate_now()
     search.epoch(net, lambda n: given, LOSS, START)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {slope}
+    assert search.surrogate_now() != slope, "set by the next apply"
+
+
+def test_the_loop_puts_back_norms_and_random_numbers_after_a_search() -> None:
+    net = small("spiking_mlp", dropout=0.2, hidden=(16, 16), width=1).train()
+    given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
+    search = DspikeSearch(epsilon=0.5, weights=2)
     search.apply(net)
-    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {search.surrogate_now()}
+    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    with aside(torch.device("cpu")), untouched(net):
+        search.epoch(net, lambda n: given, LOSS, START)
+        assert not torch.equal(random, torch.get_rng_state())
+        after = net.state_dict()
+        assert any(not torch.equal(before[key], after[key]) for key in before), "statistics"
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
 
 
 def test_a_search_that_keeps_its_temperature_leaves_a_run_as_it_was(
