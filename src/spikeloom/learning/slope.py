@@ -11,7 +11,10 @@ from spikeloom.learning.spiking import neurons_of
 
 
 class Slope(Callback):
-    """Gives all neurons one surrogate, and their own ones back when the phase ends."""
+    """Gives all neurons one surrogate, and their own ones back when the phase ends.
+
+    A surrogate that the recipe gives to the neurons is not used in that phase.
+    """
 
     @abstractmethod
     def surrogate_now(self) -> Surrogate:
