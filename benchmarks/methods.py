@@ -28,7 +28,7 @@ LIF = {"v_threshold": 0.5, "strict": True}
 START = Progress(epoch=0, epochs=10, update=0, updates=1000)
 METHODS: dict[str, dict[str, Any]] = {
     "bptt": {},
-    "dspike": {"callback": ("dspike", {})},
+    "dspike": {"callback": ("dspike", {"weights": 128})},
     "esg": {"callback": ("esg", {})},
     "im_loss": {"callback": ("im_loss", {})},
     "tebn": {"norm": "tebn"},

@@ -12,14 +12,15 @@ from spikeloom.papers import Paper
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
-STATUSES = ("exact", "small", "full")
+STATUSES = ("reconstruction", "exact", "small", "full")
 
 
 @dataclass(frozen=True)
 class Entry:
     """One registered thing.
 
-    ``status`` says how far a paper's method has been checked: ``exact`` (its identities pass),
+    ``status`` says how far a paper's method has been checked: ``reconstruction`` (its
+    identities pass, but most of it is inferred), ``exact`` (its identities pass),
     ``small`` (trained at reduced scale), ``full`` (near the published number); empty otherwise.
     ``summary`` is one line, by default the first of the builder's docstring.
     """

@@ -129,6 +129,9 @@ def test_graded_layers_start_at_rest_and_scan():
     ("build", "message"),
     [
         (lambda: made(lateral=4), "must be odd"),
+        (lambda: made(lateral=-1), "lateral >= 0"),
+        (lambda: made(hidden=0), "hidden >= 1"),
+        (lambda: made(hidden=-3), "hidden >= 1"),
         (lambda: made(p=1.0), "p must be in"),
         (lambda: made()(torch.rand(T, N, F + 1)), r"\[T, N, 6\], got \(3, 4, 7\)"),
         (lambda: made()(torch.rand(T, N, F, 1)), "pool and flatten"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import Dspike, Smooth, factor, lif
-from spikeloom.layers import LIF, Dropout, ModerateDropout, OverTime
+from spikeloom.layers import LIF, LTMD, Dropout, ModerateDropout, OverTime
 from spikeloom.layers.base import Temporal, ruled
 from spikeloom.layers.weights import Standardised, transform_weights
 from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
@@ -25,6 +25,7 @@ from spikeloom.learning.dspike import (
 )
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.run import checkpoint, session
+from spikeloom.run.aside import aside, untouched
 from spikeloom.run.record import LAST
 from tests.run.recipe import tiny
 from tests.small import small
@@ -185,13 +186,28 @@ def test_the_loss_is_reduced_in_float64() -> None:
 
 def test_the_search_leaves_weights_and_neurons_as_they_were() -> None:
     net, given = network(), batch()
-    search = DspikeSearch(samples=8)
+    search = DspikeSearch(b=2.0, epsilon=0.5)
     search.apply(net)
-    before = copy.deepcopy(net.state_dict())
+    before, slope = copy.deepcopy(net.state_dict()), search.surrogate_now()
     search.epoch(net, lambda n: given, LOSS, START)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {slope}
+    assert search.surrogate_now() != slope, "set by the next apply"
+
+
+def test_the_loop_puts_back_norms_and_random_numbers_after_a_search() -> None:
+    net = small("spiking_mlp", dropout=0.2, hidden=(16, 16), width=1).train()
+    given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))
+    search = DspikeSearch(epsilon=0.5, weights=2)
     search.apply(net)
-    assert {m.surrogate for m in net.modules() if isinstance(m, LIF)} == {search.surrogate}
+    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    with aside(torch.device("cpu")), untouched(net):
+        search.epoch(net, lambda n: given, LOSS, START)
+        assert not torch.equal(random, torch.get_rng_state())
+        after = net.state_dict()
+        assert any(not torch.equal(before[key], after[key]) for key in before), "statistics"
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
 
 
 def test_a_search_that_keeps_its_temperature_leaves_a_run_as_it_was(
@@ -242,7 +258,7 @@ def test_a_silent_network_keeps_the_temperature() -> None:
                 parameter.zero_()
     notes = search.epoch(net, lambda n: still, LOSS, START)
     assert notes["zeros"] == 1
-    assert search.state() == {"b": 2.0}
+    assert search.state()["b"] == 2.0
     for parameter in net.parameters():
         nn.init.zeros_(parameter)
     assert search.epoch(net, lambda n: still, LOSS, START) == {"b": 2.0}
@@ -262,6 +278,29 @@ def test_the_largest_cosine_wins_unless_the_present_one_is_undefined(
     cosines: dict[float, float], chosen: float
 ) -> None:
     assert _best(cosines) == chosen
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0])
+def test_the_window_reaches_from_rest_to_twice_the_threshold(threshold: float) -> None:
+    net, search = LIF(v_threshold=threshold, learn=["v_threshold"]), DspikeSearch(b=1.0)
+    search.apply(net)
+    around = threshold * torch.tensor([-1.01, -0.99, 0.99, 1.01])
+    assert (net.surrogate.grad(around) > 0).tolist() == [False, True, True, False]
+    with torch.no_grad():
+        net.v_threshold.raw += 1
+    again = DspikeSearch(b=1.0)
+    again.apply(net)
+    again.restore(search.state())
+    assert again.surrogate_now() == search.surrogate_now(), "as it was when the phase began"
+
+
+def test_a_window_without_a_width_is_refused() -> None:
+    neuron = LTMD()
+    with torch.no_grad():
+        neuron.v_threshold.raw.fill_(-0.3)
+    with pytest.raises(Unsupported, match="give alpha"):
+        DspikeSearch().apply(neuron)
+    DspikeSearch(alpha=1.0).apply(neuron)
 
 
 def test_the_temperature_does_not_fall_below_its_bound() -> None:

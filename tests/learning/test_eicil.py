@@ -183,6 +183,21 @@ def test_norms_rest_in_an_inhibitory_step_unless_told_otherwise(frozen_norms: bo
     assert all(m.training for m in model.modules() if isinstance(m, BatchNorm))
 
 
+@pytest.mark.parametrize("frozen_norms", [True, False])
+def test_dropout_is_off_in_an_inhibitory_step(frozen_norms: bool) -> None:
+    learner, given = EICIL(cycle="I", frozen_norms=frozen_norms), batch()
+    model = network("spiking_mlp", dropout=0.5)
+    once, _ = stepped(learner, model, given)
+    again, _ = stepped(learner, model, given)
+    assert same(dict(once.increments), dict(again.increments))
+    assert torch.equal(once.logits_seq, again.logits_seq)
+
+
+def test_names_that_match_nothing_are_refused_without_plasticity_too() -> None:
+    with pytest.raises(Unsupported, match="nope"):
+        EICIL(cycle="E", layers=["nope"]).step(network(), batch(), LOSS, at(0))
+
+
 @pytest.mark.parametrize("word", ["EI", "EEIEEJ", "J", "IEEEE"])
 def test_the_cycle_is_the_word_repeated(word: str) -> None:
     """Identity 7."""

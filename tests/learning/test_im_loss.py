@@ -10,7 +10,13 @@ from spikeloom.functional import Sigmoid, factor, lif
 from spikeloom.kernels import use
 from spikeloom.layers import ALIF, LIF, BatchNorm, CubaLIF, OverTime, carry, set_surrogate, unrolled
 from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress, Unsupported
-from spikeloom.learning.im_loss import Seen, channel_deviation, layer_deviation, potentials
+from spikeloom.learning.im_loss import (
+    Seen,
+    channel_deviation,
+    inner_names,
+    layer_deviation,
+    potentials,
+)
 from tests.small import small
 
 HALF = torch.tensor(0.5)
@@ -193,12 +199,31 @@ def test_sum_and_mean_over_layers_differ_by_their_number() -> None:
     assert total == pytest.approx(layers * mean)
 
 
-def test_neurons_inside_residual_blocks_do_not_count() -> None:
-    net = small("spiking_resnet18")
+INNER = {  # neurons of the model, and how many of them are inside its blocks
+    "standard": ("spiking_resnet18", {}, 17, 8),
+    "sew": ("spiking_resnet18", {"residual": "sew"}, 20, 8),
+    "membrane": ("spiking_resnet18", {"residual": "membrane"}, 17, 8),
+    "dense": ("spiking_densenet_bc", {}, None, 0),
+}
+
+
+@pytest.mark.parametrize("kind", INNER)
+def test_neurons_inside_residual_blocks_do_not_count(kind: str) -> None:
+    name, options, every, inside = INNER[kind]
+    net = small(name, **options)
     with potentials(net) as recorded:
         net(torch.rand(2, 2, 3, 32, 32))
-    inside = [one for one in recorded() if ".body." in one.name]
-    assert len(inside) == 8, "one in each of eight blocks"
+    layers = recorded()
+    names = {layer.name for layer in layers} & inner_names(net)
+    assert every in (None, len(layers))
+    assert len(names) == inside
+    if kind != "dense":
+        place = {"standard": "body.2", "sew": "body.2", "membrane": "body.3"}[kind]
+        assert all(name.endswith(place) for name in names)
+
+
+def test_layers_are_skipped_by_name() -> None:
+    net = small("spiking_resnet18")
     for skip, says in ((["*"], "every layer"), (["nothing.*"], "matches none")):
         with IMLoss(skip=skip).term(net) as term:
             net(torch.rand(2, 2, 3, 32, 32))

@@ -47,11 +47,16 @@ def test_weight_zero_is_bptt_to_the_bit(name: str) -> None:
 
 
 def test_branches_change_the_gradients_of_shallow_layers_only_through_their_own_stage() -> None:
+    """Of losses, that is: logits that are added change the error of all layers."""
     model, given = network("spiking_vgg9"), batch()
     _, plain = gradients(BPTT(), model, given)
-    _, found = gradients(ShortcutBP(stages=[0]), model, given)
-    first, *_ = plain
-    assert not torch.equal(plain[first], found[first])
+    trained, found = gradients(ShortcutBP(stages=[0], combine="losses"), model, given)
+    shallow = {id(p) for p in model.stages[0].parameters()}
+    for name, parameter in model.named_parameters():
+        reached = id(parameter) in shallow
+        assert torch.equal(plain[name], found[name]) != reached, name
+    assert shallow
+    assert all(p.grad.any() for p in trained.branches.parameters())
 
 
 def test_the_gradient_is_linear_in_the_branches() -> None:

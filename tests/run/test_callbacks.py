@@ -134,6 +134,22 @@ def test_averaged_weights_follow_increments(tmp_path: Path) -> None:
     torch.testing.assert_close(average, torch.full_like(average, want), rtol=1e-5, atol=0)
 
 
+def test_what_fails_at_an_epochs_beginning_fails_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def epoch(self: Rude, model: nn.Module, probe: Any, *_: Any) -> dict[str, float]:
+        sizes.append(len(probe(64).y))
+        raise KeyError("no_such")
+
+    monkeypatch.setattr(Rude, "epoch", epoch)
+    with pytest.raises(ConfigError, match=r"phase 0 .*no_such"):
+        session.train(tiny(phase__0__callback=["rude"]), tmp_path / "run")
+    assert sizes == [2]
+    assert not (tmp_path / "run").exists()
+
+
 WRONG = [(["rued"], "rude"), (["rude", "rude"], "twice"), ([{"name": "rude", "w": 1}], "weight")]
 
 

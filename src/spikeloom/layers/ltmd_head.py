@@ -107,7 +107,8 @@ class LTMDHead(Head):
     Shape:
         x_seq [T, N, F] -> logits_seq [T, N, K], in training with two passes [T, 2N, K]
     Raises:
-        ValueError: p outside [0, 1); an even lateral kernel; an input of another shape.
+        ValueError: hidden < 1; p outside [0, 1); a negative or even lateral kernel; an input of
+            another shape.
     Source:
         Wang, Cheng and Lim, NeurIPS 2022 (LTMD), as in their code.
     """
@@ -128,6 +129,10 @@ class LTMDHead(Head):
         detach_keep_prob: bool = False,
     ) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"the ltmd head needs hidden >= 1, got {hidden}")
+        if lateral < 0:
+            raise ValueError(f"the ltmd head needs lateral >= 0 (0 for none), got {lateral}")
         self.features, self.two_passes = features, two_passes
         self.layers = nn.Sequential(
             OverTime(nn.Linear(features, hidden)),

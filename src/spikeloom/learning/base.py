@@ -157,6 +157,15 @@ class Callback:
         """
         return {}
 
+    def rehearse(
+        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
+    ) -> None:
+        """Once before training, on two samples: fail where :meth:`epoch` would.
+
+        By default one whole ``epoch``; a long one does part of its work here.
+        """
+        self.epoch(model, probe, loss, progress)
+
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
         """Around each step of the learner: a function that gives what to add to the loss.

@@ -1,8 +1,7 @@
 """The temperature of Dspike, found anew before every epoch by finite differences."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from spikeloom.layers import (
     BatchNorm,
     Dropout,
     LTMDHead,
+    Membrane,
     ModerateDropout,
     OverTime,
     StepBatchNorm,
@@ -31,19 +31,21 @@ class DspikeSearch(Slope):
 
     G[i] = (L(w + ε e_i) - L(w - ε e_i)) / (2 ε) for the weights w of the first layer, with hard
     spikes; b becomes whichever of {b, b + Δb, b - Δb} gives a BPTT gradient of w whose cosine with
-    G is largest. All neurons share one b. The search is done in the precision of the weights, also
-    where training is in half precision.
+    G is largest. All neurons share one b. L is the phase's loss of the main logits, without terms
+    of other callbacks or losses that the learner adds (inferred). The search is done in the
+    precision of the weights, also where training is in half precision.
 
     Args:
         b: where it starts.
         step: Δb; 0 keeps b.
-        alpha: 1 / V_s of :class:`Dspike`.
+        alpha: 1 / V_s of :class:`Dspike`; if None, 1 / (2 V_th) with the mean threshold of the
+            neurons as the phase begins, so that the window reaches as far as in the paper.
         epsilon: ε as a share of the standard deviation of w. Too small, and G is the jumps of few
             samples over the firing level: the note ``ratio``, the norm of G over that of the
             gradient by back-propagation, is then large.
         samples: of the batch that the search uses.
-        weights: how many entries of w are perturbed, drawn anew each epoch; all if None (the
-            paper). Fewer are an approximation of ours.
+        weights: how many entries of w are perturbed, drawn anew each epoch; all if None, which
+            is the paper and takes long. Fewer are an approximation of ours.
         together: how many perturbed networks go through at once; those with dropout, or with
             norms that take their statistics from the batch, go through one by one.
         lowest: b does not fall below.
@@ -61,10 +63,10 @@ class DspikeSearch(Slope):
         *,
         b: float = 3.0,
         step: float = 0.2,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         epsilon: float = 0.3,
         samples: int = 64,
-        weights: int | None = 128,
+        weights: int | None = None,
         together: int = 8,
         lowest: float = 0.1,
     ) -> None:
@@ -78,23 +80,30 @@ class DspikeSearch(Slope):
                 "dspike needs samples >= 2, together >= 1 and weights >= 1, got "
                 f"{samples}, {together} and {weights}"
             )
-        self.surrogate, self.by, self.lowest = Dspike(alpha=alpha, b=b), step, lowest
+        Dspike(alpha=1.0 if alpha is None else alpha, b=b)  # refuses what it cannot be
+        self.b, self.alpha, self.by, self.lowest = b, alpha, step, lowest
         self.epsilon, self.samples, self.weights = epsilon, samples, weights
         self.together = together
 
     def state(self) -> dict[str, Any]:
-        return {"b": self.surrogate.b}
+        return {"b": self.b, "alpha": self.alpha}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.surrogate = replace(self.surrogate, b=state["b"])
+        self.b, self.alpha = state["b"], state.get("alpha", self.alpha)
+
+    def apply(self, model: nn.Module) -> None:
+        if self.alpha is None:
+            self.alpha = 0.5 / _threshold(self.neurons(model))
+        super().apply(model)
 
     def surrogate_now(self) -> Surrogate:
-        return self.surrogate
+        assert self.alpha is not None, "apply comes first"
+        return Dspike(alpha=self.alpha, b=self.b)
 
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
     ) -> dict[str, float]:
-        notes = {"b": self.surrogate.b}
+        notes = {"b": self.b}
         name, weight = first_weight(model)
         size = self.epsilon * float(weight.detach().std())
         if self.by == 0 or size == 0:
@@ -103,6 +112,12 @@ class DspikeSearch(Slope):
         # Autocast would go on with its rounded copy of the weights, whatever becomes of them.
         with torch.autocast(weight.device.type, enabled=False):
             return self._search(model, name, weight, size, batch, loss)
+
+    def rehearse(
+        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
+    ) -> None:
+        self.weights = 1  # of a callback that serves for the rehearsal alone
+        super().rehearse(model, probe, loss, progress)
 
     def _search(
         self, model: nn.Module, name: str, weight: Tensor, size: float, batch: Batch, loss: Loss
@@ -116,27 +131,26 @@ class DspikeSearch(Slope):
         else:
             measured = finite_differences(objective, weight, chosen, size)
         slopes = {}
-        for b in (self.surrogate.b, self.surrogate.b + self.by, self.surrogate.b - self.by):
+        for b in (self.b, self.b + self.by, self.b - self.by):
             if b >= self.lowest:
                 with self._tried(model, b):
                     (slope,) = torch.autograd.grad(objective(), weight)
                 slopes[b] = slope.flatten()[chosen].to("cpu", torch.float64)
         cosines = {b: float(F.cosine_similarity(s, measured, dim=0)) for b, s in slopes.items()}
-        ratio = measured.norm() / slopes[self.surrogate.b].norm()
-        self.surrogate = replace(self.surrogate, b=_best(cosines))
+        ratio = measured.norm() / slopes[self.b].norm()
+        self.b = _best(cosines)
         found = dict(zip(("cosine", "cosine up", "cosine down"), cosines.values(), strict=False))
         zeros = (measured == 0).double().mean()
-        return {"b": self.surrogate.b, **found, "ratio": float(ratio), "zeros": float(zeros)}
+        return {"b": self.b, **found, "ratio": float(ratio), "zeros": float(zeros)}
 
     @contextmanager
     def _tried(self, model: nn.Module, b: float) -> Iterator[None]:
-        kept = self.surrogate
-        self.surrogate = replace(kept, b=b)
+        kept, self.b = self.b, b
         self.apply(model)
         try:
             yield
         finally:
-            self.surrogate = kept
+            self.b = kept
             self.apply(model)
 
 
@@ -269,6 +283,17 @@ def first_weight(model: nn.Module) -> tuple[str, Tensor]:
             raw = "parametrizations.weight.original" if is_parametrized(module) else "weight"
             return name, module.get_parameter(raw)
     raise Unsupported("dspike measures the first convolution or linear layer; there is none")
+
+
+def _threshold(neurons: Sequence[Membrane]) -> float:
+    levels = [torch.as_tensor(neuron.arguments()["v_threshold"]).detach() for neuron in neurons]
+    mean = sum(float(level.double().mean()) for level in levels) / len(levels)
+    if not mean > 0:
+        raise Unsupported(
+            f"dspike makes its window as wide as the neurons' threshold, which is {mean:.3g} on "
+            "average; give alpha, which is 1 over the width"
+        )
+    return mean
 
 
 def _entry(weight: Tensor, index: int) -> Tensor:

@@ -1,7 +1,6 @@
 """EICIL: epochs of back-propagation and epochs of spike-timing plasticity in turn."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, get_args
 
 import torch
@@ -39,7 +38,7 @@ PRESETS = {
 }  # fmt: skip
 
 
-@register("learner", "eicil", paper=PAPER, status="exact")
+@register("learner", "eicil", paper=PAPER, status="reconstruction")
 class EICIL:
     """Reconstruction of EICIL: epochs of BPTT, of STDP, and of both, in a fixed cycle.
 
@@ -60,11 +59,14 @@ class EICIL:
         tau_pre, tau_post: time constants of the traces [steps], >= 1; the longer one behind
             the layer makes weights shrink.
         factor: f(w) of :func:`spikeloom.functional.stdp_linear`.
-        reduction: ``mean`` over steps, batch and positions, or their ``sum``, which is large.
+        reduction: ``mean`` over steps, batch and positions, or their ``sum``, which is large. Where
+            several batches or processes share an update, ``sum`` is that of one of their parts on
+            average, so that it depends on how many they are; ``mean`` does not.
         layers: name patterns of the weights that change; all in front of spiking neurons but the
             network's first layer, which sees pixels, if None.
         frozen_norms: norms use their running statistics in I and leave them alone. Otherwise a
-            batch norm undoes what all weights of a channel have in common.
+            batch norm undoes what all weights of a channel have in common. Dropout is off in I
+            either way: a mask would pass for silence.
     Raises:
         ValueError: a cycle with other letters, eta < 0, tau < 1, unknown factor or reduction.
         Unsupported: no layer that could change; a layer that is called twice.
@@ -102,7 +104,7 @@ class EICIL:
         self.rule: dict[str, Any] = {
             "tau_pre": tau_pre, "tau_post": tau_post, "factor": factor, "reduction": reduction
         }  # fmt: skip
-        self.checked = not set(self.cycle) & set("IJ")
+        self.checked = layers is None and not set(self.cycle) & set("IJ")
 
     def kind(self, epoch: int) -> str:
         """E, I or J: what an epoch of the phase, counted from 0, is."""
@@ -142,7 +144,7 @@ class EICIL:
 
     def _look(self, model: nn.Module, batch: Batch, loss: Loss) -> Metrics:
         """A forward pass without a graph; the loss is only reported."""
-        with torch.no_grad(), frozen(model) if self.frozen_norms else nullcontext():
+        with torch.no_grad(), frozen(model, norms=self.frozen_norms):
             logits_seq = model(batch.x_seq)
             return Metrics(loss(logits_seq, batch.y), of_batch(logits_seq, batch.y))
 

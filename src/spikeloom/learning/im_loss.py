@@ -36,9 +36,6 @@ PAPER = Paper(
 Statistic = Literal["layer", "channel", "rate"]
 
 
-INNER = ("*.body.*",)  # neurons of a residual block before its addition
-
-
 class Seen(NamedTuple):
     """A layer's name, spikes and potentials before the reset [T, N, *], and the threshold then.
 
@@ -70,8 +67,8 @@ class IMLoss(Callback):
         statistic: of a layer's potentials, see above.
         combine: ``sum`` or ``mean`` over layers, so that the same weight acts otherwise by a factor
             of the number of layers.
-        skip: name patterns of layers left out; by default those inside a residual block before
-            its addition.
+        skip: name patterns of layers left out; by default the neurons inside residual blocks that
+            neither read nor make a sum, as blocks tell by a method ``inner``.
     Raises:
         ValueError: weight < 0, or an unknown statistic or combine.
         Unsupported: the model has no spiking neurons, or all are skipped.
@@ -85,7 +82,7 @@ class IMLoss(Callback):
         weight: float = 2.0,
         statistic: Statistic = "layer",
         combine: Literal["sum", "mean"] = "sum",
-        skip: Sequence[str] = INNER,
+        skip: Sequence[str] | None = None,
     ) -> None:
         if not weight >= 0:
             raise ValueError(f"weight must be >= 0, got {weight}")
@@ -94,23 +91,19 @@ class IMLoss(Callback):
         if combine not in ("sum", "mean"):
             raise ValueError(f"combine must be 'sum' or 'mean', got {combine!r}")
         self.weight, self.statistic, self.combine = weight, statistic, combine
-        self.skip = tuple(skip)
+        self.skip = skip if skip is None else tuple(skip)
 
     def apply(self, model: nn.Module) -> None:
         neurons_of(model, "im_loss pulls potentials to the threshold")
 
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+        inner = inner_names(model) if self.skip is None else set[str]()
         with potentials(model) as seen:
 
             def value() -> Tensor | None:
                 layers = seen()
-                self._check(layers)
-                found = [
-                    STATISTICS[self.statistic](layer)
-                    for layer in layers
-                    if not any(fnmatch.fnmatch(layer.name, pattern) for pattern in self.skip)
-                ]
+                found = [STATISTICS[self.statistic](layer) for layer in self._kept(layers, inner)]
                 if not found:
                     return None
                 total = torch.stack(found)
@@ -118,15 +111,24 @@ class IMLoss(Callback):
 
             yield value
 
-    def _check(self, layers: Sequence[Seen]) -> None:
+    def _kept(self, layers: Sequence[Seen], inner: set[str]) -> list[Seen]:
         names = [layer.name for layer in layers]
-        if not names:  # no neurons, or a loss asked for twice
-            return
-        for pattern in self.skip:
-            if pattern not in INNER and not fnmatch.filter(names, pattern):
+        skipped = set(inner)
+        for pattern in self.skip or ():
+            matching = fnmatch.filter(names, pattern)
+            if names and not matching:
                 raise Unsupported(f"im_loss skips {pattern!r}, which matches none of {names}")
-        if all(any(fnmatch.fnmatch(name, p) for p in self.skip) for name in names):
+            skipped.update(matching)
+        if names and skipped.issuperset(names):  # there are none if a loss is asked for twice
             raise Unsupported(f"im_loss skips every layer of neurons: {names}")
+        return [layer for layer in layers if layer.name not in skipped]
+
+
+def inner_names(model: nn.Module) -> set[str]:
+    """Names of all modules that blocks of the model hold to be inner ones."""
+    layers = [layer for module in model.modules() for layer in getattr(module, "inner", list)()]
+    inner = {part for layer in layers for part in layer.modules()}
+    return {name for name, module in model.named_modules() if module in inner}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from spikeloom.layers import BatchNorm, Neuron, OverTime
+from spikeloom.layers import BatchNorm, Dropout, ModerateDropout, Neuron, OverTime
 from spikeloom.learning.base import Unsupported
 
 Map = nn.Conv2d | nn.Linear
@@ -146,13 +146,19 @@ def _entering(record: Record, name: str) -> Any:
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Inside the block batch norms use their running statistics, and leave them as they are."""
-    norms = [m for m in model.modules() if isinstance(m, BatchNorm | _BatchNorm) and m.training]
-    for norm in norms:
-        norm.eval()
+def frozen(model: nn.Module, *, norms: bool = True) -> Iterator[None]:
+    """Inside the block dropout is off; batch norms use, and leave alone, their running statistics.
+
+    Args:
+        model: whose layers rest; the others stay in training mode.
+        norms: whether batch norms do.
+    """
+    kinds = (Dropout, ModerateDropout, *((BatchNorm, _BatchNorm) if norms else ()))
+    resting = [m for m in model.modules() if isinstance(m, kinds) and m.training]
+    for layer in resting:
+        layer.eval()
     try:
         yield
     finally:
-        for norm in norms:
-            norm.train()
+        for layer in resting:
+            layer.train()

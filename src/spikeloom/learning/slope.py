@@ -5,13 +5,16 @@ from abc import abstractmethod
 from torch import nn
 
 from spikeloom.functional import Surrogate
-from spikeloom.layers import set_surrogate
+from spikeloom.layers import Membrane, set_surrogate
 from spikeloom.learning.base import Callback
 from spikeloom.learning.spiking import neurons_of
 
 
 class Slope(Callback):
-    """Gives all neurons one surrogate, and their own ones back when the phase ends."""
+    """Gives all neurons one surrogate, and their own ones back when the phase ends.
+
+    A surrogate that the recipe gives to the neurons is not used in that phase.
+    """
 
     @abstractmethod
     def surrogate_now(self) -> Surrogate:
@@ -23,11 +26,14 @@ class Slope(Callback):
         Raises:
             Unsupported: the model has no neurons with a surrogate.
         """
-        purpose = f"{type(self).__name__} sets the slope of spikes"
-        neurons = neurons_of(model, purpose)
+        neurons = self.neurons(model)
         if not hasattr(self, "own"):
             self.own = {neuron: neuron.surrogate for neuron in neurons}
         set_surrogate(model, self.surrogate_now())
+
+    def neurons(self, model: nn.Module) -> list[Membrane]:
+        """Those whose slope is set."""
+        return neurons_of(model, f"{type(self).__name__} sets the slope of spikes")
 
     def undo(self, model: nn.Module) -> None:
         for neuron, surrogate in getattr(self, "own", {}).items():

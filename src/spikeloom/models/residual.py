@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from spikeloom.layers import Stack, of_sum
+from spikeloom.layers import OverTime, Stack, of_sum
 from spikeloom.layers.norms import TDBN
 from spikeloom.models.parts import MakeNeuron, MakeNorm, Size, conv_norm, strided
 from spikeloom.papers import Paper
@@ -57,6 +57,15 @@ class Block(nn.Module):
     def forward(self, x_seq: Tensor) -> Tensor:
         y_seq: Tensor = self.after(self.body(x_seq) + self.shortcut(x_seq))
         return y_seq
+
+    def inner(self) -> list[nn.Module]:
+        """The layers between the first and the last map of the body.
+
+        Neurons among them are those that neither read nor make a sum, whatever kind of block.
+        """
+        layers = list(self.body.children())
+        maps = [place for place, layer in enumerate(layers) if isinstance(layer, OverTime)]
+        return layers[maps[0] : maps[-1]] if maps else []
 
 
 @register("residual", "standard", paper=TDBN, status="exact")

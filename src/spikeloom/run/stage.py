@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Objective, Progress
 from spikeloom.learning.slope import Slope
 from spikeloom.run import checkpoint
-from spikeloom.run.aside import aside, reseed
+from spikeloom.run.aside import aside, reseed, untouched
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
 from spikeloom.run.optimize import Schedule, Special, groups
@@ -148,6 +148,7 @@ def rehearse(task: Task) -> None:
         for index, phase in enumerate(task.config.phase):
             try:
                 stage = enter(task, phase, model)
+                _begin(task, stage)
                 moved = [
                     _try(task, stage, x, y, epoch) for epoch in range(min(phase.epochs, REHEARSED))
                 ]
@@ -163,6 +164,20 @@ def rehearse(task: Task) -> None:
                     f"phase {index} ({phase.learner.name}, {phase.loss.name}, "
                     f"{phase.optimizer.name}) cannot train {task.config.model.name}: {error}"
                 ) from error
+
+
+def _begin(task: Task, stage: Stage) -> None:
+    """The callbacks' part of an epoch's beginning, on two samples."""
+
+    def probe(samples: int) -> Batch:
+        return task.probe(min(samples, 2), epoch=0)
+
+    stage.model.train()
+    at = Progress(0, stage.phase.epochs, 0, stage.phase.epochs)
+    for callback in stage.callbacks.values():
+        with untouched(stage.model), task.autocast():
+            callback.rehearse(stage.model, probe, stage.loss, at)
+        callback.apply(stage.model)
 
 
 def _try(task: Task, stage: Stage, x: Tensor, y: Tensor, epoch: int) -> bool:
