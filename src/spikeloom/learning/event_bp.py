@@ -23,6 +23,7 @@ from spikeloom.layers import (
 from spikeloom.layers.double_exponential import PAPER
 from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported
 from spikeloom.learning.event_thresholds import Driven, calibrate, threshold_of, transfer
+from spikeloom.learning.graph import nodes_behind
 from spikeloom.learning.links import linked
 from spikeloom.learning.plastic import Map
 from spikeloom.registry import register
@@ -181,7 +182,7 @@ def layers_of(model: nn.Module, x_seq: Tensor) -> list[Driven]:
     fired: list[Tensor] = []
 
     def fire(neuron: DoubleExponential, x_seq: Tensor, link: Any, maps: list[Map]) -> Tensor:
-        if _reaches(x_seq, {earlier.grad_fn for earlier in (*currents, *fired)}):
+        if nodes_behind(x_seq) & {earlier.grad_fn for earlier in (*currents, *fired)}:
             raise Unsupported(
                 "event_bp: spikes or currents of earlier layers are added to the current of later "
                 'neurons and pass no weight; in residual networks use residual = "sew"'
@@ -216,20 +217,6 @@ def _check_channels(neuron: DoubleExponential, maps: list[Map]) -> None:
             f"event_bp: neurons with thresholds of shape {tuple(theta.shape)} behind a map of "
             f'{maps[0].weight.shape[0]} outputs; build them with their shape and per = "channel"'
         )
-
-
-def _reaches(x: Tensor, nodes: set[Any]) -> bool:
-    """Whether the graph behind a tensor holds one of the nodes."""
-    ahead, seen = [x.grad_fn], set()
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        if node in nodes:
-            return True
-        seen.add(node)
-        ahead += [before for before, _ in node.next_functions]
-    return False
 
 
 def _units(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -1,7 +1,7 @@
 """Local tandem learning: every layer alone, until it fires as a teacher's layer is active."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from spikeloom.learning.base import (
     of_batch,
     to_scale,
 )
+from spikeloom.learning.graph import leaves_behind
 from spikeloom.learning.tandem import Scale, Tandem
 from spikeloom.papers import Paper
 from spikeloom.registry import register
@@ -244,7 +245,7 @@ class Terms:
     def _claim(self, value: Tensor, name: str) -> None:
         """Note which parameters a term trains; what another one has trained is no longer local."""
         assert self.owner is not None
-        for parameter in parameters_behind(value):
+        for parameter in leaves_behind(value):
             if (other := self.owner.setdefault(parameter, name)) != name:
                 raise Unsupported(
                     f"real values that {other} has passed on reach {name} without spikes between; "
@@ -261,22 +262,6 @@ def detached(state: State) -> State:
         parts = [detached(part) for part in state]
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
     return state
-
-
-def parameters_behind(value: Tensor) -> set[Tensor]:
-    """The leaves that a value's gradient would reach."""
-    found: set[Tensor] = set()
-    seen: set[Any] = {None}
-    waiting: list[Any] = [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if (leaf := getattr(node, "variable", None)) is not None:
-            found.add(leaf)
-        waiting += [behind for behind, _ in node.next_functions]
-    return found
 
 
 __all__ = ["LocalTandem", "Tandem"]

@@ -11,6 +11,7 @@ from spikeloom.layers import (
     Temporal,
     TemporalEffectiveBatchNorm,
     ThresholdBatchNorm,
+    TokenMixing,
     units,
 )
 from spikeloom.layers.base import dynamics
@@ -26,6 +27,7 @@ LINEAR = (
     nn.AdaptiveAvgPool2d,
     nn.Flatten,
     nn.Identity,
+    TokenMixing,
 )
 
 

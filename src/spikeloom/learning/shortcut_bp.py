@@ -1,12 +1,12 @@
 """Shortcut back-propagation: classifiers on early stages carry the loss to shallow layers."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
 from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported, of_batch
+from spikeloom.learning.stages import classes_of, leaving, mean_place
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -41,7 +41,7 @@ class Branched(nn.Module):
     def __init__(self, model: nn.Module, chosen: Sequence[int], channels: Sequence[int]) -> None:
         super().__init__()
         self.model, self.chosen = model, tuple(chosen)
-        K = _classes(model)
+        K = classes_of(model)
         self.branches = nn.ModuleList(nn.Linear(channels[stage], K) for stage in chosen)
 
     def forward(self, x_seq: Tensor) -> Tensor:
@@ -50,14 +50,10 @@ class Branched(nn.Module):
 
     def with_branches(self, x_seq: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The logits of the model and those of its branches, each [T, N, K]."""
-        stages: Any = self.model.stages
-        called = set(self.model.modules())  # a stage may be a mere slice of a longer row
-        last = [stages[i] if stages[i] in called else stages[i][-1] for i in self.chosen]
-        with _outputs(last) as seen:
+        with leaving(self.model, self.chosen) as seen:
             logits_seq = self.model(x_seq)
-        pooled = [h_seq.flatten(3).mean(3) if h_seq.dim() > 3 else h_seq for h_seq in seen]
-        pairs = zip(self.branches, pooled, strict=True)
-        return logits_seq, [branch(p_seq) for branch, p_seq in pairs]
+        pairs = zip(self.branches, seen, strict=True)
+        return logits_seq, [branch(mean_place(h_seq)) for branch, h_seq in pairs]
 
 
 @register("learner", "shortcut_bp", paper=PAPER, status="exact")
@@ -139,24 +135,3 @@ class ShortcutBP:
     def finish(self, model: nn.Module) -> nn.Module:
         assert isinstance(model, Branched)
         return model.model
-
-
-@contextmanager
-def _outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """What the modules put out inside the block, in the order of the call."""
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        seen.append(output)
-
-    hooks = [module.register_forward_hook(keep) for module in modules]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _classes(model: nn.Module) -> int:
-    *_, last = (module for module in model.modules() if isinstance(module, nn.Linear))
-    return last.out_features

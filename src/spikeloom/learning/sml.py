@@ -1,8 +1,7 @@
 """Surrogate module learning: branches without spikes carry the loss past parts of the network."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from spikeloom.learning.base import (
     of_batch,
     to_scale,
 )
+from spikeloom.learning.stages import classes_of, entering, mean_place
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -50,10 +50,7 @@ class Surrogates(nn.Module):
 
     def with_branches(self, x_seq: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The logits of the model [T, N, K], and those of its branches, each [1, N, K]."""
-        stages: Any = self.model.stages
-        called = set(self.model.modules())  # a stage may be a mere slice of a longer row
-        first = [stages[i] if stages[i] in called else stages[i][0] for i in self.starts]
-        with _entering(first) as seen:
+        with entering(self.model, self.starts) as seen:
             logits_seq = self.model(x_seq)
         pairs = zip(self.branches, seen, strict=True)
         return logits_seq, [part(u_seq.mean(0, keepdim=True)) for part, u_seq in pairs]
@@ -165,7 +162,7 @@ class MeanPlace(nn.Module):
     """
 
     def forward(self, x_seq: Tensor) -> Tensor:
-        return x_seq.flatten(3).mean(3) if x_seq.dim() > 3 else x_seq
+        return mean_place(x_seq)
 
 
 def branch(model: nn.Module, start: int, blocks: int) -> nn.Sequential:
@@ -178,7 +175,7 @@ def branch(model: nn.Module, start: int, blocks: int) -> nn.Sequential:
     c = entrance.in_channels if isinstance(entrance, nn.Conv2d) else entrance.in_features
     first = Conv2d(c, c, 1, bias=False) if images else Linear(c, c, bias=False)
     nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
-    last = nn.Linear(channels[start + len(copied) - 1], _classes(model))
+    last = nn.Linear(channels[start + len(copied) - 1], classes_of(model))
     return nn.Sequential(
         OverTime(first), BatchNorm(c), nn.GELU(), *map(surrogate, copied), MeanPlace(), last
     )
@@ -209,24 +206,3 @@ def _channels(norm: BatchNorm | StepBatchNorm) -> int:
         assert isinstance(first, BatchNorm)
         norm = first
     return norm.channels
-
-
-@contextmanager
-def _entering(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """What enters the modules inside the block, in the order of the call."""
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, inputs: Any) -> None:
-        seen.append(inputs[0])
-
-    hooks = [module.register_forward_pre_hook(keep) for module in modules]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _classes(model: nn.Module) -> int:
-    *_, last = (module for module in model.modules() if isinstance(module, nn.Linear))
-    return last.out_features

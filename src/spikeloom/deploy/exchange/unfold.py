@@ -171,8 +171,8 @@ class Unfolder:
         assert term.weight is not None
         weight, w, source = term.weight, term.window, self.values[term.source]
         channels, H, W = self.program.shapes[term.source]
-        O = len(weight)  # noqa: E741
-        if weight.shape[1] == 1 and channels > 1 and w == Window() and channels == O:
+        outputs = len(weight)
+        if weight.shape[1] == 1 and channels > 1 and w == Window() and channels == outputs:
             layer = _diagonal(weight.flatten(), bias, source.shape)
             return Value((self._add(name, layer, source.names),), source.shape)
         whole = tuple(weight.shape[1:]) == (channels, H, W) and w.padding == (0, 0)
@@ -180,13 +180,15 @@ class Unfolder:
         vector = len(source.shape) != 3
         if whole and (vector or (H, W) != (1, 1) or (alone and pooled)):
             flat = self._vector(term.source)
-            return Value((self._add(name, _linear(weight.flatten(1), bias), flat.names),), (O,))
+            return Value(
+                (self._add(name, _linear(weight.flatten(1), bias), flat.names),), (outputs,)
+            )
         groups = channels // weight.shape[1]
         conv = nn.Conv2d(
-            channels, O, w.kernel, w.stride, w.padding, w.dilation, groups, bias is not None
+            channels, outputs, w.kernel, w.stride, w.padding, w.dilation, groups, bias is not None
         )
         _fill(conv, weight, bias)
-        image = (O, *nn.Conv2d.forward(conv, torch.zeros(1, channels, H, W)).shape[2:])
+        image = (outputs, *nn.Conv2d.forward(conv, torch.zeros(1, channels, H, W)).shape[2:])
         return Value((self._add(name, OverTime(conv), source.names),), image)
 
     def _neurons(self, neurons: Neurons, names: tuple[str, ...], shape: tuple[int, ...]) -> str:

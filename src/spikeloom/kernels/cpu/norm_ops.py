@@ -7,7 +7,7 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from spikeloom.kernels.cpu import native, ops
 from spikeloom.kernels.cpu.layout import (
@@ -173,7 +173,7 @@ TENSORS = (
     "Tensor x_seq, Tensor? v, Tensor? weight, Tensor? bias, Tensor? keep, Tensor? threshold, "
     "Tensor? mean, Tensor? var, float[] numbers, int[] options, float eps"
 )
-_operators = torch.library.Library("spikeloom", "FRAGMENT")
+_operators = library.Library("spikeloom", "FRAGMENT")
 
 
 def _run_forward(*given: Any) -> Outputs:
@@ -240,10 +240,10 @@ def _register() -> None:
     _operators.impl("bn_lif", _run_forward, "CPU")
     _operators.impl("bn_lif_backward", _run_backward, "CPU")
     name = "spikeloom::bn_lif"
-    torch.library.register_fake(name, _fake_forward, lib=_operators)
-    torch.library.register_fake(f"{name}_backward", _fake_backward, lib=_operators)
-    torch.library.register_autograd(name, _gradient, setup_context=_setup, lib=_operators)
-    torch.library.register_autograd(f"{name}_backward", ops.refuse_second, lib=_operators)
+    library.register_fake(name, _fake_forward, lib=_operators)
+    library.register_fake(f"{name}_backward", _fake_backward, lib=_operators)
+    library.register_autograd(name, _gradient, setup_context=_setup, lib=_operators)
+    library.register_autograd(f"{name}_backward", ops.refuse_second, lib=_operators)
 
 
 _register()

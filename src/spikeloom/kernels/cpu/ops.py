@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from spikeloom.kernels.cpu import native
 from spikeloom.kernels.cpu.layout import (
@@ -269,7 +269,7 @@ BACKWARD_SCHEMA = (
     f"Tensor? w, Tensor? saved, {GIVEN}, bool[] wanted) -> "
     "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
-_operators = torch.library.Library("spikeloom", "DEF")
+_operators = library.Library("spikeloom", "DEF")
 
 
 def _register(kind: str) -> None:
@@ -336,10 +336,10 @@ def _register(kind: str) -> None:
     _operators.define(f"{kind}_backward{BACKWARD_SCHEMA}", tags=tags)
     _operators.impl(kind, run_forward, "CPU")
     _operators.impl(f"{kind}_backward", run_backward, "CPU")
-    torch.library.register_fake(name, fake_forward, lib=_operators)
-    torch.library.register_fake(f"{name}_backward", fake_backward, lib=_operators)
-    torch.library.register_autograd(name, gradient, setup_context=setup, lib=_operators)
-    torch.library.register_autograd(f"{name}_backward", refuse_second, lib=_operators)
+    library.register_fake(name, fake_forward, lib=_operators)
+    library.register_fake(f"{name}_backward", fake_backward, lib=_operators)
+    library.register_autograd(name, gradient, setup_context=setup, lib=_operators)
+    library.register_autograd(f"{name}_backward", refuse_second, lib=_operators)
 
 
 for _kind in KINDS:

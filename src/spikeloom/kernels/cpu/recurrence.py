@@ -9,7 +9,7 @@ from ctypes import c_int64, c_void_p
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from spikeloom.kernels.cpu import native, ops, products
 from spikeloom.kernels.cpu.native import Call
@@ -228,19 +228,19 @@ def _gradient(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
     return (*(part if want else None for part, want in pairs), None, None)
 
 
-def _register() -> torch.library.Library:
+def _register() -> library.Library:
     """Define ``spikeloom::recurrent_lif`` and its backward. Nothing is an empty tensor there."""
-    operators = torch.library.Library("spikeloom", "FRAGMENT")
+    operators = library.Library("spikeloom", "FRAGMENT")
     name, tags = "recurrent_lif", (torch.Tag.pt2_compliant_tag,)
     operators.define(name + SCHEMA, tags=tags)
     operators.define(f"{name}_backward{BACKWARD_SCHEMA}", tags=tags)
     operators.impl(name, _run_forward, "CPU")
     operators.impl(f"{name}_backward", _run_backward, "CPU")
     full = f"spikeloom::{name}"
-    torch.library.register_fake(full, _fake_forward, lib=operators)
-    torch.library.register_fake(f"{full}_backward", _fake_backward, lib=operators)
-    torch.library.register_autograd(full, _gradient, setup_context=_setup, lib=operators)
-    torch.library.register_autograd(f"{full}_backward", ops.refuse_second, lib=operators)
+    library.register_fake(full, _fake_forward, lib=operators)
+    library.register_fake(f"{full}_backward", _fake_backward, lib=operators)
+    library.register_autograd(full, _gradient, setup_context=_setup, lib=operators)
+    library.register_autograd(f"{full}_backward", ops.refuse_second, lib=operators)
     return operators
 
 

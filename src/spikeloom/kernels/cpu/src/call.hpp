@@ -1,4 +1,4 @@
-// What one call hands over. Python's mirror of these structures is library.py.
+// What one call hands over. Python's mirror of these structures is native.py.
 #pragma once
 #include <cstdint>
 
