@@ -128,6 +128,15 @@ def test_the_rate_pass_has_the_value_of_the_mean_output(depth, norm, steps) -> N
     torch.testing.assert_close(simulation.rates(x_seq), logits_seq.mean(0), rtol=0, atol=1e-14)
 
 
+def test_a_mixer_of_tokens_has_the_value_of_the_mean_output() -> None:
+    """In evaluation mode: the shares of several norms' statistics do not come in."""
+    model = small("stmixer", width=1.0, depth=2, dim=32, heads=4).double().eval()
+    x_seq = torch.rand(4, 2, *IMAGE, dtype=torch.float64)
+    simulation = Simulation(model)
+    logits_seq = simulation.run(x_seq, 4)
+    torch.testing.assert_close(simulation.rates(x_seq), logits_seq.mean(0), rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("residual", ["standard", "sew", "membrane"])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_residual_networks_have_the_value_of_the_mean_output(residual, steps) -> None:
