@@ -63,6 +63,7 @@ COMMON = {
 }
 OPTIONS = {
     "lif": COMMON | SPIKING,
+    "lif_mean": COMMON | SPIKING,
     "alif": COMMON
     | SPIKING
     | {"second": VALUES, "second_decay_input": (False, True), "beta": VALUES},
@@ -169,7 +170,7 @@ def sequence(draw: Draw, name: str) -> Tensor:
     return draw.leaf("x", draw.numbers((T, *step)))
 
 
-STATES = {"lif": 1, "li": 1, "alif": 2, "cuba_lif": 2}
+STATES = {"lif": 1, "lif_mean": 1, "li": 1, "alif": 2, "cuba_lif": 2}
 
 
 def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -198,15 +199,15 @@ def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...]
     return (x_seq, states), options
 
 
-Run = Callable[..., tuple[Tensor, Any]]
+Run = Callable[..., tuple[Tensor, *tuple[Any, ...]]]
 
 
 def outcome(run: Run, op: str, row: dict[str, Any], exact: bool, seed: int):
     """Output, states and gradients of a call."""
     draw = Draw(exact, row["dtype"], torch.Generator().manual_seed(seed))
     (x_seq, states), options = arguments(op, row, draw)
-    out, after = run(x_seq, states, **options)
-    after = (after,) if isinstance(after, Tensor) else tuple(after)
+    out, *more = run(x_seq, states, **options)
+    after = [part for each in more for part in ((each,) if isinstance(each, Tensor) else each)]
     incoming = Draw(exact, row["dtype"], torch.Generator().manual_seed(seed + 1))
     grads = [incoming.numbers(tuple(part.shape), 1.0, 0.0) for part in (out, *after)]
     parts = (out, *after)

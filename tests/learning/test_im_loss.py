@@ -8,15 +8,20 @@ from torch import Tensor, nn
 
 from spikeloom.functional import Sigmoid, factor, lif
 from spikeloom.kernels import use
-from spikeloom.layers import ALIF, LIF, BatchNorm, CubaLIF, OverTime, carry, set_surrogate, unrolled
-from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress, Unsupported
-from spikeloom.learning.im_loss import (
-    Seen,
-    channel_deviation,
-    inner_names,
-    layer_deviation,
-    potentials,
+from spikeloom.layers import (
+    ALIF,
+    IF,
+    LIF,
+    BatchNorm,
+    CubaLIF,
+    OverTime,
+    carry,
+    set_surrogate,
+    unrolled,
 )
+from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress, Unsupported
+from spikeloom.learning.im_loss import channel_deviation, inner_names, layer_deviation
+from spikeloom.learning.potentials import Mean, means, potentials
 from tests.small import small
 
 HALF = torch.tensor(0.5)
@@ -27,8 +32,8 @@ GRADIENTS = {
 }
 
 
-def seen(h_seq: Tensor, threshold: Tensor = HALF) -> Seen:
-    return Seen("layer", (h_seq > threshold).float(), h_seq, threshold)
+def seen(h_seq: Tensor, threshold: Tensor = HALF) -> Mean:
+    return Mean("layer", (h_seq > threshold).float(), h_seq.mean(0), threshold)
 
 
 @pytest.mark.parametrize("share", K)
@@ -147,12 +152,30 @@ def test_recording_changes_neither_spikes_nor_states(layer: nn.Module) -> None:
     assert recorded() == [], "handed over once"
 
 
+@pytest.mark.parametrize(
+    "layer", [LIF(), IF(v_threshold=0.7), ALIF(beta=0.3), CubaLIF(), LIF(learn=["v_threshold"])]
+)
+def test_means_are_those_of_the_potentials(layer: nn.Module) -> None:
+    net = nn.Sequential(layer)
+    found, weights = [], torch.randn(3, 4)
+    for record in (potentials, means):
+        x_seq = (2 * torch.rand(6, 3, 4, generator=torch.manual_seed(0))).requires_grad_()
+        with record(net) as recorded:
+            spikes = net(x_seq)
+        (one,) = recorded()
+        mean = one.h_seq.mean(0) if record is potentials else one.h_mean
+        ((mean * weights).sum() + spikes.square().sum()).backward()
+        level = one.threshold.expand(6, 3, 4).mean(0) if record is potentials else one.threshold
+        found.append((spikes.detach(), mean.detach(), level.expand(3, 4), x_seq.grad))
+    torch.testing.assert_close(*found)
+
+
 def test_learnt_thresholds_are_a_target_and_do_not_move_to_the_potentials() -> None:
     net = nn.Sequential(OverTime(nn.Linear(5, 8)), LIF(learn=["v_threshold"]))
     with IMLoss().term(net) as term:
         net(torch.rand(1, 4, 5))  # in later steps potentials depend on it, through the reset
         term().backward()
-    assert net[1].v_threshold.raw.grad is None
+    assert net[1].v_threshold.raw.grad in (None, 0)
     assert net[0].module.weight.grad.any()
 
 

@@ -49,6 +49,7 @@ def cpu(
 
 TABLE: dict[str, tuple[Implementation, ...]] = {
     "lif": (cpu(neurons.lif), truth(functional.lif)),
+    "lif_mean": (cpu(neurons.lif_mean, neurons.mean_objections), truth(functional.lif_mean)),
     "alif": (cpu(neurons.alif), truth(functional.alif)),
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
     "li": (cpu(neurons.li), truth(functional.li)),

@@ -8,7 +8,8 @@ from torch import nn
 
 from spikeloom.functional import Sigmoid, Surrogate
 from spikeloom.learning.base import Batch, Loss, Progress
-from spikeloom.learning.im_loss import PAPER, potentials
+from spikeloom.learning.im_loss import PAPER
+from spikeloom.learning.potentials import potentials
 from spikeloom.learning.slope import Slope
 from spikeloom.registry import register
 

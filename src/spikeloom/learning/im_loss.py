@@ -3,14 +3,13 @@
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from spikeloom.layers import Neuron
-from spikeloom.layers.base import State, Temporal, ruled
 from spikeloom.learning.base import Callback, Unsupported
+from spikeloom.learning.potentials import Mean, means
 from spikeloom.learning.spiking import neurons_of
 from spikeloom.papers import Paper
 from spikeloom.registry import register
@@ -34,18 +33,6 @@ PAPER = Paper(
 )
 
 Statistic = Literal["layer", "channel", "rate"]
-
-
-class Seen(NamedTuple):
-    """A layer's name, spikes and potentials before the reset [T, N, *], and the threshold then.
-
-    The threshold is a constant: no gradient leads to what it was computed from.
-    """
-
-    name: str
-    spike_seq: Tensor
-    h_seq: Tensor
-    threshold: Tensor
 
 
 @register("callback", "im_loss", paper=PAPER, status="exact")
@@ -99,7 +86,7 @@ class IMLoss(Callback):
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
         inner = inner_names(model) if self.skip is None else set[str]()
-        with potentials(model) as seen:
+        with means(model) as seen:
 
             def value() -> Tensor | None:
                 layers = seen()
@@ -111,7 +98,7 @@ class IMLoss(Callback):
 
             yield value
 
-    def _kept(self, layers: Sequence[Seen], inner: set[str]) -> list[Seen]:
+    def _kept(self, layers: Sequence[Mean], inner: set[str]) -> list[Mean]:
         names = [layer.name for layer in layers]
         skipped = set(inner)
         for pattern in self.skip or ():
@@ -131,49 +118,23 @@ def inner_names(model: nn.Module) -> set[str]:
     return {name for name, module in model.named_modules() if module in inner}
 
 
-@contextmanager
-def potentials(model: nn.Module) -> Iterator[Callable[[], list[Seen]]]:
-    """Record the potentials of every neuron layer that runs inside the block.
-
-    The function that comes out hands over what was recorded since its last call. Neurons run by
-    their readable functions meanwhile, in which potentials are part of the graph.
-    """
-    names = {module: name for name, module in model.named_modules()}
-    found: list[Seen] = []
-
-    def record(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-        assert isinstance(neuron, Neuron)
-        trace = neuron.trace(x_seq, state)
-        threshold = neuron.threshold(trace, state).detach()
-        found.append(Seen(names[neuron], trace.spike_seq, trace.h_seq, threshold))
-        return trace.spike_seq, trace.last
-
-    def hand_over() -> list[Seen]:
-        taken = found.copy()
-        found.clear()
-        return taken
-
-    with ruled(model, record):
-        yield hand_over
-
-
-def layer_deviation(layer: Seen) -> Tensor:
+def layer_deviation(layer: Mean) -> Tensor:
     """(mean(h) - threshold)² over all of a layer."""
-    return (layer.h_seq - layer.threshold).float().mean().square()
+    return (layer.h_mean - layer.threshold).mean().square()
 
 
-def channel_deviation(layer: Seen) -> Tensor:
+def channel_deviation(layer: Mean) -> Tensor:
     """mean_c (mean(h_c) - threshold)², channels c being the axis after the batch."""
-    apart = (layer.h_seq - layer.threshold).float()
-    return apart.mean([axis for axis in range(apart.dim()) if axis != 2]).square().mean()
+    apart = layer.h_mean - layer.threshold
+    return apart.mean([axis for axis in range(apart.dim()) if axis != 1]).square().mean()
 
 
-def rate_deviation(layer: Seen) -> Tensor:
+def rate_deviation(layer: Mean) -> Tensor:
     """(mean(spikes) - 1 / (2 T))²."""
     return (layer.spike_seq.float().mean() - 0.5 / len(layer.spike_seq)).square()
 
 
-STATISTICS: dict[str, Callable[[Seen], Tensor]] = {
+STATISTICS: dict[str, Callable[[Mean], Tensor]] = {
     "layer": layer_deviation,
     "channel": channel_deviation,
     "rate": rate_deviation,

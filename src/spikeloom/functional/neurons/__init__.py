@@ -18,6 +18,7 @@ from spikeloom.functional.neurons.double_exponential import (
 from spikeloom.functional.neurons.graded import graded
 from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
+from spikeloom.functional.neurons.mean_potential import lif_mean
 from spikeloom.functional.neurons.rate import RateState, lif_rate, lif_rate_step
 from spikeloom.functional.neurons.recurrent import (
     RecurrentState,
@@ -54,6 +55,7 @@ __all__ = [
     "if_",
     "li",
     "lif",
+    "lif_mean",
     "lif_rate",
     "lif_rate_step",
     "lif_step",

@@ -52,6 +52,7 @@ class Call(ctypes.Structure):
         *_fields(c_void_p, "x v w out v_end w_end saved"),
         *_fields(c_void_p, "grad_out grad_v_end grad_w_end grad_x grad_v grad_w"),
         *_fields(c_void_p, "p spike_sum gain_sum p_end spike_sum_end gain_sum_end"),
+        *_fields(c_void_p, "h_sum grad_h_sum"),
     )
 
 

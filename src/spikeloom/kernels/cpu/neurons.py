@@ -20,7 +20,7 @@ from spikeloom.functional import (
 from spikeloom.functional.neurons.alif import DEFAULT_ADAPTATION
 from spikeloom.functional.neurons.inputs import check_state, misfit
 from spikeloom.functional.neurons.lif import DEFAULT_DECAY, DEFAULT_SURROGATE
-from spikeloom.kernels.cpu import native, ops
+from spikeloom.kernels.cpu import native, ops, potentials
 from spikeloom.kernels.cpu.curves import CURVES, numbers
 from spikeloom.kernels.cpu.ops import NOTHING, POTENTIAL, ROUNDED, Numbers, Options, Values
 from spikeloom.kernels.setting import current
@@ -48,6 +48,26 @@ def lif(
         reset, v_reset, detach_reset, surrogate, strict,
     )  # fmt: skip
     return out, v
+
+
+def lif_mean(
+    x_seq: Tensor,
+    v: Tensor | None = None,
+    *,
+    decay: Decay = DEFAULT_DECAY,
+    v_threshold: Value = 1.0,
+    reset: Reset = "hard",
+    v_reset: float = 0.0,
+    detach_reset: bool = False,
+    surrogate: Surrogate | Smooth = DEFAULT_SURROGATE,
+    strict: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`spikeloom.functional.lif_mean`, fused over time."""
+    call = _call(
+        "lif", x_seq, (v, None), (decay, None), (v_threshold, 0.0),
+        reset, v_reset, detach_reset, surrogate, strict,
+    )  # fmt: skip
+    return potentials.run(*call)
 
 
 def alif(
@@ -121,6 +141,25 @@ def _spiking(
     surrogate: Surrogate | Smooth,
     strict: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
+    call = _call(
+        kind, x_seq, states, decays, values, reset, v_reset, detach_reset, surrogate, strict
+    )
+    return ops.run(kind, *call)
+
+
+def _call(
+    kind: str,
+    x_seq: Tensor,
+    states: tuple[Tensor | None, Tensor | None],
+    decays: tuple[Decay, Decay | None],
+    values: tuple[Value, Value],
+    reset: str,
+    v_reset: float,
+    detach_reset: bool,
+    surrogate: Surrogate | Smooth,
+    strict: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Values, Numbers, Options]:
+    """What ``ops.run`` takes."""
     check_sequence(x_seq)
     first, second = decays
     keep, keep_number, gain = leak(first)
@@ -129,8 +168,8 @@ def _spiking(
     tensors = Values(keep, keep2, threshold, beta)
     v, w = (state_for(x_seq, state) for state in states)
     learns_keep = keep is not None and keep.requires_grad and first.decay_input
-    return ops.run(
-        kind, x_seq, v, w, tensors,
+    return (
+        x_seq, v, w, tensors,
         Numbers(
             keep_number, gain, keep2_number, gain2, threshold_number, beta_number, float(v_reset),
             *numbers(surrogate),
@@ -207,6 +246,13 @@ def objections(x_seq: Tensor, v: Any = None, state: Any = None, **options: Any) 
         yield f"no kernel for the surrogate {surrogate}"
     if not torch.compiler.is_compiling():
         yield from watched()
+
+
+def mean_objections(x_seq: Tensor, v: Any = None, **options: Any) -> Iterator[str]:
+    """Why ``lif_mean`` cannot serve a call; nothing if it can."""
+    yield from objections(x_seq, v, **options)
+    if torch.compiler.is_compiling() or not ops.plain(x_seq):
+        yield "a graph is traced, and this kernel is no operator of PyTorch"
 
 
 def _unfit(name: str, value: Value, x_seq: Tensor) -> Iterator[str]:

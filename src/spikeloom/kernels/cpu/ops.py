@@ -70,9 +70,19 @@ class Values(NamedTuple):
 
 
 def forward(
-    kind: str, x_seq: Tensor, v: Maybe, w: Maybe, values: Values, numbers: Numbers, options: Options
+    kind: str,
+    x_seq: Tensor,
+    v: Maybe,
+    w: Maybe,
+    values: Values,
+    numbers: Numbers,
+    options: Options,
+    h_sum: Maybe = None,
 ) -> tuple[Tensor, Tensor, Maybe, Maybe]:
-    """Output sequence, the states after the last step, and what the backward will read."""
+    """Output sequence, the states after the last step, and what the backward will read.
+
+    The sum of LIF's potentials over the steps goes to ``h_sum``, if there is one.
+    """
     x_seq = with_dense_steps(x_seq)
     out = new_sequence(x_seq, x_seq.dtype)
     v_end = new_step(x_seq, x_seq.dtype)
@@ -84,7 +94,7 @@ def forward(
         call.x, call.x_stride = x_seq.data_ptr(), x_seq.stride(0)
         call.v, call.w = address(v), address(w)
         call.out, call.v_end, call.w_end = out.data_ptr(), v_end.data_ptr(), address(w_end)
-        call.saved = address(saved)
+        call.saved, call.h_sum = address(saved), address(h_sum)
         native.run("spikeloom_forward", call)
     return out, v_end, w_end, saved
 
@@ -103,12 +113,17 @@ def backward(
     numbers: Numbers,
     options: Options,
     wanted: Sequence[bool],
+    grad_h_sum: Maybe = None,
+    dtype: torch.dtype | None = None,
 ) -> Grads:
-    """Gradients of x_seq, v, w and the four values, None where not wanted."""
+    """Gradients of x_seq, v, w and the four values, None where not wanted.
+
+    ``dtype`` is that of the sequences, if all ``grads`` may be missing.
+    """
     x_seq = None if x_seq is None else with_dense_steps(x_seq)
     like = saved if saved is not None else x_seq
     assert like is not None
-    dtype = next(g.dtype for g in grads if g is not None)
+    dtype = dtype or next(g.dtype for g in grads if g is not None)
     grad_x = new_sequence(like, dtype) if wanted[0] else None
     states = [new_step(like, dtype) if want else None for want in wanted[1:3]]
     sums = Values(*(sum_for(*pair, like) for pair in zip(values, wanted[3:], strict=True)))
@@ -126,6 +141,8 @@ def backward(
             address(states[0]),
             address(states[1]),
         )
+        grad_h_sum = step_as(like, grad_h_sum)
+        call.grad_h_sum = address(grad_h_sum)
         native.run("spikeloom_backward", call)
     found = (reduced(*pair) for pair in zip(sums, values, strict=True))
     return grad_x, states[0], states[1], *found  # type: ignore[return-value]

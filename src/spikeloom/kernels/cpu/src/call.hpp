@@ -40,6 +40,9 @@ struct Call {
   // v and v_end too, are then float32.
   const float *p, *spike_sum, *gain_sum;
   float *p_end, *spike_sum_end, *gain_sum_end;
+  // Of LIF: the sum of h over the steps, and its gradient; null: not wanted.
+  float* h_sum;
+  const float* grad_h_sum;
 };
 
 // One block of neurons through all steps. `sums` has one double for each Value, in the order

@@ -21,6 +21,17 @@ INLINE vu signed_bits(vf u) {
   return vanished ? (bits | 1u) : bits;
 }
 
+// Sums over the steps, a number a neuron; no row if they are not wanted.
+struct Sum {
+  float* row = nullptr;
+  Sum(bool wanted, Rows& rows) {
+    if (!wanted) return;
+    row = rows.take();
+    for (int64_t i = 0; i < rows.length; ++i) row[i] = 0;
+  }
+  INLINE void add(int64_t i, vf a) const { put(row + i, get(row + i) + a); }
+};
+
 template <class IO, int K, bool EACH>
 void forward_block(const Call& c, int64_t first, int64_t count, float* scratch) {
   Rows rows{scratch, scratch_row(count)};
@@ -28,6 +39,7 @@ void forward_block(const Call& c, int64_t first, int64_t count, float* scratch) 
   float *v_row = rows.take(), *w_row = rows.take();
   load_state<IO>(c.v, cell.rest, first, count, v_row);
   if constexpr (K == CUBA_LIF || K == ALIF) load_state<IO>(c.w, 0.0f, first, count, w_row);
+  const Sum potentials(K == LIF && c.h_sum, rows);
   const bool out_streams = streams(c, c.out, sizeof(IO), BEYOND_CACHE);
   const bool saved_streams =
       streams(c, c.saved, c.trace == ROUNDED ? sizeof(bf16) : sizeof(float), BEYOND_CACHE);
@@ -40,6 +52,8 @@ void forward_block(const Call& c, int64_t first, int64_t count, float* scratch) 
       if constexpr (K == CUBA_LIF || K == ALIF) w = get(w_row + i);
       vf out = cell.step(get(x + i, left), v, w, h, u, i);
       put((IO*)c.out + row + i, out, left, out_streams);
+      if constexpr (K == LIF)
+        if (potentials.row) potentials.add(i, h);
       if (c.trace == POTENTIAL) put((float*)c.saved + row + i, h, left, saved_streams);
       if (c.trace == ROUNDED) put_bits((bf16*)c.saved + row + i, signed_bits(u), left, saved_streams);
       put(v_row + i, v);
@@ -48,6 +62,7 @@ void forward_block(const Call& c, int64_t first, int64_t count, float* scratch) 
   }
   store_state<IO>(c.v_end, v_row, first, count);
   if constexpr (K == CUBA_LIF || K == ALIF) store_state<IO>(c.w_end, w_row, first, count);
+  if (potentials.row) store_state<float>(c.h_sum, potentials.row, first, count);
   settle();
 }
 
@@ -149,15 +164,9 @@ struct Past {
   }
 };
 
-// Sums over the steps of the gradients of one Value, a number a neuron.
-struct Gradient {
-  float* row = nullptr;
-  Gradient(const Value& value, Rows& rows) {
-    if (!value.grad) return;
-    row = rows.take();
-    for (int64_t i = 0; i < rows.length; ++i) row[i] = 0;
-  }
-  INLINE void add(int64_t i, vf a) const { put(row + i, get(row + i) + a); }
+// The sum over the steps of the gradient of one Value, a number a neuron.
+struct Gradient : Sum {
+  Gradient(const Value& value, Rows& rows) : Sum(value.grad, rows) {}
   void finish(const Value& value, int64_t first, int64_t count, double* sum) const {
     if (!row) return;
     if (per_neuron(value)) {
@@ -183,6 +192,9 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
   const Past<IO, K, EACH> past(c, cell, first, count, rows);
   const bool x_streams = streams(c, c.grad_x, sizeof(IO), BEYOND_CACHE);
   const bool resets = c.reset != NONE && !c.detach;
+  float* gh_row = nullptr;
+  if constexpr (K == LIF)
+    if (c.grad_h_sum) load_state<float>(c.grad_h_sum, 0.0f, first, count, gh_row = rows.take());
 
   for (int64_t t = c.steps - 1; t >= 0; --t) {
     // Autograd adds nothing where no path leads: 0 times an infinite potential must not become NaN.
@@ -223,6 +235,7 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
           gh = gh + gu;
           g_crossed = g_crossed - gu;
         }
+        if (gh_row) gh = gh + get(gh_row + i);
         if (threshold.row) threshold.add(i, g_crossed);
         if constexpr (K == ALIF) {
           vf w = past.second(t, i, left);
