@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spikeloom.functional import Rectangle, exponential, factor, lif
 from spikeloom.layers import LIF, BatchNorm, Dropout, OverTime, ReLU
@@ -151,6 +152,48 @@ def test_online_is_rate_error_times_slope_times_input_spike(warm_up: int) -> Non
     found, _ = gradients(model, given, variant="online", warm_up=warm_up)
     assert want.any()
     torch.testing.assert_close(found["2.module.weight"], want.detach(), rtol=1e-4, atol=1e-7)
+
+
+def test_the_output_layer_hears_the_mean_of_the_logits_so_far() -> None:
+    """Online: sum over t > T_w of CE(O_t / t, label), for the weights behind the last spikes."""
+    T, warm_up = 7, 3
+    model, given = student(), batch(T=T)
+    spikes, last = model[:4](given.x_seq).detach(), copy.deepcopy(model[4])
+    value = torch.zeros(())
+    for t in range(warm_up + 1, T + 1):  # what came before a step is a constant
+        before = last(spikes[: t - 1]).sum(0).detach()
+        value = value + F.cross_entropy((before + last(spikes[t - 1 : t])[0]) / t, given.y)
+    value.backward()
+    found, _ = gradients(model, given, variant="online", warm_up=warm_up)
+    assert last.module.weight.grad.any()
+    torch.testing.assert_close(found["4.module.weight"], last.module.weight.grad)
+
+
+@pytest.mark.parametrize(("variant", "p"), [("offline", 99.9), ("online", 99.0)])
+def test_the_percentile_is_that_of_the_variant_unless_given(variant: Any, p: float) -> None:
+    assert LocalTandem(variant=variant).p == p
+    assert LocalTandem(variant=variant, percentile=95.0).p == 95.0
+
+
+def test_layers_are_paired_in_the_order_they_run() -> None:
+    class Crossed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = student()
+            self.second, self.first, self.last = layers[2:4], layers[:2], layers[4]
+
+        def forward(self, x_seq: Tensor) -> Tensor:
+            out: Tensor = self.last(self.second(self.first(x_seq)))
+            return out
+
+    model, given = Crossed(), batch()
+    plain = nn.Sequential(*model.first, *model.second, model.last)
+    pairs = [LocalTandem(teacher=TEACHER[0]).prepare(net) for net in (model, plain)]
+    crossed, straight = (pair.targets(given.x_seq) for pair in pairs)
+    assert torch.equal(crossed[model.first[1]], straight[plain[1]])
+    assert torch.equal(crossed[model.second[1]], straight[plain[3]])
+    assert model.training
+    assert not torch.equal(*straight.values())
 
 
 def test_a_rate_that_meets_its_target_leaves_no_gradient() -> None:
@@ -351,6 +394,9 @@ def test_a_missing_or_other_teacher_is_refused() -> None:
     wide[3] = OverTime(nn.Linear(12, 14))
     wide[4], wide[6] = BatchNorm(14), OverTime(nn.Linear(14, 3))
     said = refusal(student(), batch(), taught=wide)
+    trained = LocalTandem(teacher=wide).prepare(student())
+    with pytest.raises(Unsupported, match="cannot follow"):
+        TandemFit().epoch(trained, lambda samples: batch(n=samples), LOSS, START)
     assert "neurons 3 of shape (12,) cannot follow rectifiers 5 of shape (14,)" in said
 
 

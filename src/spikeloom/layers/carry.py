@@ -15,6 +15,7 @@ from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.norms import BatchNorm, NoNorm
 from spikeloom.layers.over_time import STEPWISE, OverTime
+from spikeloom.registry import Unsupported
 
 LONG = 32  # steps from which a sequence is cut at all
 
@@ -33,7 +34,8 @@ def carry(
     Shape:
         x_seq [T, N, *] -> y_seq [T, N, *], one state for each layer that has one
     Raises:
-        ValueError: a layer is called twice, or the states are another network's.
+        Unsupported: a layer is called twice.
+        ValueError: the states are another network's.
     """
     layers = [module for module in model.modules() if isinstance(module, Temporal)]
     if states is not None and len(states) != len(layers):
@@ -44,7 +46,11 @@ def carry(
 
     def onward(layer: Temporal, part: Tensor, _: State) -> tuple[Tensor, State]:
         if layer in after:
-            raise ValueError(f"{layer} is called twice, so it has no one state to carry on")
+            name = next(name for name, module in model.named_modules() if module is layer)
+            raise Unsupported(
+                f"{name} ({type(layer).__name__}) is called twice, so it has no one state to carry "
+                "on; give every place a layer of its own"
+            )
         out, after[layer] = rules[layer](layer, part, before[layer])
         return out, after[layer]
 

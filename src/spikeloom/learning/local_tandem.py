@@ -46,8 +46,9 @@ class LocalTandem:
 
     Offline, L = loss(logits) + weight sum_l mean (mean_t s_l[t] - y_l)^2; spikes are detached
     between layers and each layer's term is sent back at once, through time but not through
-    layers, so memory does not grow with depth. The loss of the logits trains only what lies behind
-    the last neurons.
+    layers, so what is kept for the backward does not grow with depth (the targets of all layers
+    do: the teacher goes first). The loss of the logits trains only what lies behind the last
+    neurons.
 
     Online, nothing goes back in time either: states are detached before every step, and
     L = sum_{t > warm_up} loss(mean of the logits up to t)
@@ -223,7 +224,7 @@ class Terms:
         target = self.target[layer]
         self.model.check(layer, spike_seq, target)
         value = self.weight * rate_mismatch(rate, target, self.reduction)
-        self._back(to_scale(self.loss, value), self.model.neurons()[layer])
+        self._back(to_scale(self.loss, value), self.model.neurons[layer])
 
     def send_back_logits(self, logits_seq: Tensor, y: Tensor) -> None:
         """Gradients of the loss of the logits."""

@@ -37,6 +37,7 @@ class Simulation:
         self.neurons: dict[Temporal, tuple[Tensor, Tensor]] = {}  # rate and gain
         self.norms: dict[BatchNorm, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.masks: dict[Dropout, Tensor] = {}
+        self.drops: dict[nn.Module, int] = defaultdict(int)  # calls of the simulation
         self.before: dict[Temporal, BatchNorm] = {}  # whose input has yet to go through the norm
 
     @torch.no_grad()
@@ -64,7 +65,7 @@ class Simulation:
             layer: (state.spike_sum.div_(state.steps), state.gain_sum.div_(state.steps))
             for layer, state in zip(layers, states or (), strict=True)
         }
-        self._check_norms(len(pieces))
+        self._check_calls(len(pieces))
         torch.clear_autocast_cache()  # what it holds was made without a graph
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
@@ -139,14 +140,19 @@ class Simulation:
             return x_seq
         if dropout not in self.masks:
             self.masks[dropout] = F.dropout(torch.ones_like(x_seq[0]), dropout.p)
+        self.drops[dropout] += 1
         return x_seq * self.masks[dropout]
 
-    def _check_norms(self, calls: int) -> None:
-        if any(len(found) != calls for found in self.norms.values()):
-            raise Unsupported(
-                "rate_bp keeps one mean and variance for each batch norm, and one is called twice; "
-                "give every place a norm of its own"
-            )
+    def _check_calls(self, calls: int) -> None:
+        counts = {layer: len(found) for layer, found in self.norms.items()} | self.drops
+        names = {layer: name for name, layer in self.model.named_modules()}
+        for layer, count in counts.items():
+            if count != calls:
+                raise Unsupported(
+                    f"rate_bp keeps the statistics of a batch norm and the mask of a dropout once, "
+                    f"and {names[layer]} ({type(layer).__name__}) is called twice; give every "
+                    "place a layer of its own"
+                )
 
 
 def _affine(norm: BatchNorm) -> dict[str, Any]:

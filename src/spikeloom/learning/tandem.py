@@ -1,6 +1,7 @@
 """A student and its teacher: which layer follows which, and the rates that are its targets."""
 
-from typing import Literal, Self
+from collections.abc import Iterable
+from typing import Literal, Self, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,8 +17,8 @@ Scale = Literal["batch", "running"]
 class Tandem(nn.Module):
     """A spiking model beside a frozen teacher of rectifiers.
 
-    The i-th layer of spiking neurons follows the i-th rectifier. Its target rate is the
-    activation there, divided by the p-th percentile of the layer and clipped to [0, 1].
+    The i-th layer of spiking neurons to run follows the i-th rectifier to run. Its target rate is
+    the activation there, divided by the p-th percentile of the layer and clipped to [0, 1].
 
     Args:
         model: the student.
@@ -41,24 +42,15 @@ class Tandem(nn.Module):
         self.model = model
         self.teacher = teacher.eval().requires_grad_(False).to(weight.device, weight.dtype)
         self.p, self.scale, self.momentum = p, scale, momentum
-        neurons, rectifiers = self.neurons(), self.rectifiers()
-        if not neurons or len(neurons) != len(rectifiers):
+        self.neurons, self.rectifiers = named(model, Neuron), named(teacher, ReLU)
+        if not self.neurons or len(self.neurons) != len(self.rectifiers):
             raise Unsupported(
-                f"the student has {len(neurons)} layers of spiking neurons and the teacher "
-                f"{len(rectifiers)} of rectifiers; each needs its partner: take a teacher of the "
-                'same model with neuron = "relu"'
+                f"the student has {len(self.neurons)} layers of spiking neurons and the teacher "
+                f"{len(self.rectifiers)} of rectifiers; each needs its partner: take a teacher of "
+                'the same model with neuron = "relu"'
             )
-        self.register_buffer("scales", weight.new_zeros(len(neurons)))
-
-    def neurons(self) -> dict[Neuron, str]:
-        """The student's layers of spiking neurons and their names, in order."""
-        named = self.model.named_modules()
-        return {module: name for name, module in named if isinstance(module, Neuron)}
-
-    def rectifiers(self) -> dict[ReLU, str]:
-        """The teacher's rectifiers and their names, in order."""
-        named = self.teacher.named_modules()
-        return {module: name for name, module in named if isinstance(module, ReLU)}
+        self.partner: dict[Neuron, ReLU] = {}  # known once both have run
+        self.register_buffer("scales", weight.new_zeros(len(self.neurons)))
 
     def forward(self, x_seq: Tensor) -> Tensor:
         logits_seq: Tensor = self.model(x_seq)
@@ -86,9 +78,12 @@ class Tandem(nn.Module):
                 "the teacher looks at one image, the student at a sequence of several; use "
                 'encoder = "constant"'
             )
-        activations = self._activations(x_seq[:1])
+        activations = outputs(self.teacher, self.rectifiers, x_seq[:1])
+        if not self.partner:
+            self.partner = dict(zip(self._order(x_seq), activations, strict=True))
         found = {}
-        for at, (neuron, activation) in enumerate(zip(self.neurons(), activations, strict=True)):
+        for at, (neuron, rectifier) in enumerate(self.partner.items()):
+            activation = activations[rectifier][0]
             scale = over_processes(activation, self.p)
             if self.scale == "running" and learn:
                 old = self.scales[at]
@@ -103,27 +98,46 @@ class Tandem(nn.Module):
         """Raise Unsupported unless a layer has the shape of its partner."""
         if spike_seq.shape[1:] == target.shape:
             return
-        at = list(self.neurons()).index(neuron)
-        partner = list(self.rectifiers().values())[at]
+        partner = self.rectifiers[self.partner[neuron]]
         raise Unsupported(
-            f"neurons {self.neurons()[neuron]} of shape {tuple(spike_seq.shape[2:])} cannot follow "
+            f"neurons {self.neurons[neuron]} of shape {tuple(spike_seq.shape[2:])} cannot follow "
             f"rectifiers {partner} of shape {tuple(target.shape[1:])}; take a teacher with the "
             "same widths, strides and poolings"
         )
 
-    def _activations(self, x_seq: Tensor) -> list[Tensor]:
-        seen: dict[nn.Module, Tensor] = {}
-
-        def keep(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            seen[module] = output[0]
-
-        hooks = [module.register_forward_hook(keep) for module in self.rectifiers()]
+    def _order(self, x_seq: Tensor) -> list[Neuron]:
+        """The student's neurons as they run, which need not be as they are defined."""
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.eval()  # so that norms and random numbers stay as they are
         try:
-            self.teacher(x_seq)
+            return list(outputs(self.model, self.neurons, x_seq[:1, :1]))
         finally:
-            for hook in hooks:
-                hook.remove()
-        return [seen[module] for module in self.rectifiers()]
+            for module, mode in modes.items():
+                module.training = mode
+
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def named(model: nn.Module, kind: type[Kind]) -> dict[Kind, str]:
+    """The modules of a kind and their names."""
+    return {module: name for name, module in model.named_modules() if isinstance(module, kind)}
+
+
+def outputs(model: nn.Module, layers: Iterable[Kind], x_seq: Tensor) -> dict[Kind, Tensor]:
+    """What these layers put out for an input, in the order in which they run."""
+    seen: dict[Kind, Tensor] = {}
+
+    def keep(module: Kind, _inputs: object, output: Tensor) -> None:
+        seen[module] = output
+
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        model(x_seq)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
 
 
 def over_processes(x: Tensor, p: float) -> Tensor:

@@ -7,9 +7,8 @@ from torch import nn
 
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.tandem import rate_mismatch
-from spikeloom.layers import Neuron
 from spikeloom.learning.base import Batch, Callback, Loss, Progress
-from spikeloom.learning.tandem import Tandem
+from spikeloom.learning.tandem import Tandem, outputs
 from spikeloom.registry import register
 
 
@@ -42,18 +41,10 @@ class TandemFit(Callback):
 @torch.no_grad()
 def mismatches(model: Tandem, batch: Batch) -> dict[str, float]:
     """Root mean square of rate minus target, by the name of the layer."""
-    targets, names = model.targets(batch.x_seq, learn=False), model.neurons()
-    rates: dict[str, float] = {}
-
-    def look(module: nn.Module, _inputs: object, spike_seq: torch.Tensor) -> None:
-        assert isinstance(module, Neuron)
-        square = rate_mismatch(wide(spike_seq).mean(0), targets[module])
-        rates[names[module]] = float(square.sqrt())
-
-    hooks = [neuron.register_forward_hook(look) for neuron in names]
-    try:
-        model(batch.x_seq)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: rates[name] for name in names.values()}
+    targets = model.targets(batch.x_seq, learn=False)
+    found = {}
+    for layer, spike_seq in outputs(model.model, model.neurons, batch.x_seq).items():
+        model.check(layer, spike_seq, targets[layer])
+        square = rate_mismatch(wide(spike_seq).mean(0), targets[layer])
+        found[model.neurons[layer]] = float(square.sqrt())
+    return found
