@@ -382,10 +382,10 @@ def test_bfloat16_reaches_every_weight(steps) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = gradients(RateBP(steps=steps), model, batch)
     assert all(grad is not None and grad.dtype == torch.float32 for grad in found.values())
-    flat, other = (torch.cat([g.flatten() for g in all_.values()]) for all_ in (found, want))
-    assert F.cosine_similarity(flat, other, dim=0) > 0.7  # rounded potentials turn spikes
-    last = list(found)[-2]
-    assert F.cosine_similarity(found[last].flatten(), want[last].flatten(), dim=0) > 0.97
+    # Rounded potentials turn spikes near the threshold, of which a fresh network has many.
+    alike = [F.cosine_similarity(found[n].flatten(), want[n].flatten(), dim=0) for n in found]
+    assert min(alike) > 0.6
+    assert alike[-1] > 0.99, "the bias of the last layer hears the logits alone"
 
 
 def test_the_kernels_and_the_readable_functions_agree() -> None:

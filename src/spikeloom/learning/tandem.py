@@ -42,7 +42,8 @@ class Tandem(nn.Module):
         self.model = model
         self.teacher = teacher.eval().requires_grad_(False).to(weight.device, weight.dtype)
         self.p, self.scale, self.momentum = p, scale, momentum
-        self.neurons, self.rectifiers = named(model, Neuron), named(teacher, ReLU)
+        self.neurons = named(model, Neuron)  # type: ignore[type-abstract]
+        self.rectifiers = named(teacher, ReLU)
         if not self.neurons or len(self.neurons) != len(self.rectifiers):
             raise Unsupported(
                 f"the student has {len(self.neurons)} layers of spiking neurons and the teacher "
