@@ -273,6 +273,9 @@ def faults(
     ] = None,
     bits: Annotated[list[int] | None, typer.Option(help="Bits of every weight.")] = None,
     dead: Annotated[list[float] | None, typer.Option(help="Share of dead neurons.")] = None,
+    delay: Annotated[
+        list[float] | None, typer.Option(help="Probability that a spike is a step late.")
+    ] = None,
     calibrate: Annotated[
         int, typer.Option(metavar="N", help="Updates on each chip, by the run's teacher.")
     ] = 0,
@@ -290,6 +293,7 @@ def faults(
     from spikeloom.run.faults import Chips, study
 
     given = {"threshold": threshold, "decay": decay, "noise": noise, "bits": bits, "dead": dead}
+    given |= {"delay": delay}
     strengths = {name: values for name, values in given.items() if values}
     found = study(folder, Chips(strengths, chips, calibrate, lr, test), root=data_root)
     answer(as_json, found, lambda: fault_table(found))

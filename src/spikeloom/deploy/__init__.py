@@ -9,7 +9,7 @@ from spikeloom.deploy.exchange.onnx_file import ExportedOnnx, run_onnx, to_expor
 from spikeloom.deploy.exchange.package import DamagedFileError
 from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
-from spikeloom.deploy.faults import Faults, faulty
+from spikeloom.deploy.faults import Faults, faulty, lost_share
 from spikeloom.deploy.packed import Packed, infer
 from spikeloom.registry import Unsupported as Unsupported
 
@@ -28,6 +28,7 @@ __all__ = [
     "from_nir",
     "graph_of",
     "infer",
+    "lost_share",
     "nir_graph",
     "read_weights",
     "run_onnx",
