@@ -145,6 +145,41 @@ def export_run(
     answer(as_json, found, lambda: export_table(found))
 
 
+@app.command("import")
+@refusals(ValueError)
+def import_network(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A NIR file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="With --out: data.name=mnist, model.T=20, ..."),
+    ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Whose steps: norse, sinabs, snntorch, ..."),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Length of a step [s].")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Recorded data; else FILE's name with .data.nir.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Make a run folder there, for eval, export and faults.")
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Read a NIR file as the named library does, print it, and run what was recorded with it."""
+    from spikeloom.cli.scores import import_table
+    from spikeloom.run.imported import import_nir
+
+    found = import_nir(
+        file, convention=convention, dt=dt, data=data, out=out,
+        overrides=overrides or [], root=data_root,
+    )  # fmt: skip
+    answer(as_json, found, lambda: import_table(found))
+    if out is not None:
+        typer.echo(f"run folder: {out}\ntest it with: spikeloom eval {out}", err=True)
+
+
 @app.command("list")
 @refusals()
 def catalogue_of(
