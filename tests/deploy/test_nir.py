@@ -254,6 +254,22 @@ def test_cuba_li_integrates_twice():
         torch.testing.assert_close(y, v)
 
 
+def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step():
+    back = Linear(2, 2)
+    layers = {"fire": LIF(tau=2.0, decay_input=False), "back": OverTime(back)}
+    edges = [("input", "fire"), ("fire", "back"), ("back", "fire"), ("fire", "output")]
+    x_seq = 2 * torch.rand(9, 1, 2)
+    s, v, spikes = torch.zeros(1, 2), torch.zeros(1, 2), []
+    with torch.no_grad():
+        for x in x_seq:
+            h = 0.5 * v + x + back(s)
+            s = (h >= 1).float()
+            v = h * (1 - s)
+            spikes.append(s)
+        found = Graph(layers, edges, in_shape=(2,))(x_seq)
+    assert torch.equal(found, torch.stack(spikes))
+
+
 def test_a_graph_within_a_graph_is_flattened():
     one = np.ones(2)
     lif = nir.LIF(tau=2 * one, r=one, v_leak=0 * one, v_threshold=0.5 * one)

@@ -1,11 +1,13 @@
 """A network as nodes and edges, as files of other libraries describe it, made of our layers.
 
 What enters a node is the sum of what its edges bring. An edge that closes a cycle brings what its
-source put out one step before, nothing at the first step.
+source put out one step before, and at the first step what it puts out while all neurons are silent:
+nothing, but for the bias of a map.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.functional.sequence import check_sequence, sequence
@@ -89,9 +91,10 @@ class Graph(nn.Module):
     def _by_step(self, x_seq: Tensor) -> dict[str, Tensor]:
         layers, states = self.named(), dict.fromkeys(self.names)
         passed: list[dict[str, Tensor]] = []
+        silent = self._silent(x_seq[:1])
         for x in x_seq.split(1):
             values = {INPUT: x}
-            before = passed[-1] if passed else {}
+            before = passed[-1] if passed else silent
             for name in self.order:
                 parts = [(before if late else values).get(s) for s, late in self.sources[name]]
                 value = total([part for part in parts if part is not None])
@@ -104,6 +107,17 @@ class Graph(nn.Module):
                 values[name] = value
             passed.append(values)
         return {name: sequence([values[name][0] for values in passed]) for name in passed[0]}
+
+    def _silent(self, x: Tensor) -> dict[str, Tensor]:
+        """What every layer puts out in a step without input in which no neuron fires."""
+        layers, values = self.named(), {INPUT: torch.zeros_like(x)}
+        for name in self.order:
+            parts = [values[s] for s, late in self.sources[name] if not late and s in values]
+            if name != OUTPUT and parts:
+                value, layer = total(parts), layers[name]
+                own = isinstance(layer, Temporal)
+                values[name] = torch.zeros_like(value) if own else layer(value)
+        return values
 
 
 def total(parts: Sequence[Tensor]) -> Tensor:
