@@ -162,10 +162,13 @@ def table(python: str, folder: Path) -> list[str]:
     for (kind, peer), net in nets.items():
         with torch.no_grad():
             own, named = net(inputs(kind)), folder / f"{kind}_{peer}.nir"
-            under = said_or(partial(from_nir, named, convention=peer), inputs(kind), own)
-        reads = said(f"{kind}_{peer}", folder, own)
-        lines.append(f"| {kind} | spikeloom | {peer} | {reads} |")
-        lines.append(f"| {kind} | spikeloom | spikeloom, as {peer} | {under} |")
+            lines.append(f"| {kind} | spikeloom | {peer} | {said(f'{kind}_{peer}', folder, own)} |")
+            done = folder / f"{kind}_{peer}.npy"
+            if done.exists():
+                theirs = torch.from_numpy(np.load(done))
+                read = partial(from_nir, named, convention=peer)
+                under = said_or(read, inputs(kind), theirs)
+                lines.append(f"| {kind} | spikeloom | spikeloom, as {peer}: as {peer} | {under} |")
     path = folder / "own_snntorch.npy"
     if path.exists():
         theirs = torch.from_numpy(np.load(path))

@@ -254,7 +254,7 @@ def test_cuba_li_integrates_twice():
         torch.testing.assert_close(y, v)
 
 
-def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step():
+def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step_or_not(tmp_path):
     back = Linear(2, 2)
     layers = {"fire": LIF(tau=2.0, decay_input=False), "back": OverTime(back)}
     edges = [("input", "fire"), ("fire", "back"), ("back", "fire"), ("fire", "output")]
@@ -267,7 +267,13 @@ def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step():
             v = h * (1 - s)
             spikes.append(s)
         found = Graph(layers, edges, in_shape=(2,))(x_seq)
+        back.bias.fill_(3.0)
+        late = Graph(layers, edges, in_shape=(2,), at_rest=False)
+        to_nir(late, tmp_path / "net.nir", 0 * x_seq)
+        readers = (None, "spikingjelly", "snntorch")
+        fired = [from_nir(tmp_path / "net.nir", convention=c)(0 * x_seq) for c in readers]
     assert torch.equal(found, torch.stack(spikes))
+    assert [spikes[0].any().item() for spikes in fired] == [False, False, True]
 
 
 def test_a_graph_within_a_graph_is_flattened():

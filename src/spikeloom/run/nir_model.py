@@ -62,7 +62,8 @@ def _flattening(graph: Graph, in_shape: Sequence[int]) -> Graph:
 
     layers = {FLAT: OverTime(nn.Flatten()), **graph.named()}
     edges = [(INPUT, FLAT), *map(moved, graph.edges)]
-    return Graph(layers, edges, in_shape=in_shape, delayed=[*map(moved, graph.delayed)])
+    delayed = [*map(moved, graph.delayed)]
+    return Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=graph.at_rest)
 
 
 __all__ = ["nir_model"]

@@ -120,6 +120,7 @@ def nir_graph(graph: Graph, *, dt: float = DT, rule: Rule = "euler") -> Any:
         "rule": rule,
         "sums": "what enters a node in the same step, in the order of the edges",
         "delayed": "\n".join("\t".join(edge) for edge in graph.delayed),
+        "at_rest": graph.at_rest,
     }
     checked = all(map(checkable, nodes.values()))
     edges = [tuple(edge) for edge in graph.edges]
@@ -170,7 +171,8 @@ def from_nir(
         (ends.get(source, source), ends.get(target, first.get(target, target)))
         for source, target in edges
     ]
-    return _graph(layers, [*renamed, *inner], nodes, ends, about, first)
+    at_rest = chosen.at_rest if chosen is not None else bool(about.get("at_rest", True))
+    return _graph(layers, [*renamed, *inner], nodes, ends, about, first, at_rest=at_rest)
 
 
 def _graph(
@@ -180,6 +182,8 @@ def _graph(
     ends: Mapping[str, str],
     about: Mapping[str, Any],
     first: Mapping[str, str],
+    *,
+    at_rest: bool,
 ) -> Graph:
     entry = next(node for name, node in nodes.items() if ends.get(name) == INPUT)
     (shape,) = entry.input_type.values()
@@ -189,7 +193,7 @@ def _graph(
         delayed = [(source, first.get(target, target)) for source, target in pairs]
     try:
         in_shape = tuple(int(size) for size in np.atleast_1d(shape))
-        return Graph(layers, edges, in_shape=in_shape, delayed=delayed)
+        return Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=at_rest)
     except ValueError as error:
         raise DamagedFileError(f"this graph cannot run: {error}") from error
 
