@@ -143,8 +143,10 @@ def said(name: str, folder: Path, own: Tensor) -> str:
     path = folder / f"{name}.npy"
     if not path.exists():
         return "error: " + json.loads((folder / "errors.json").read_text(encoding="utf-8"))[name]
-    theirs = torch.from_numpy(np.load(path)).reshape(own.shape)
-    return f"{float(torch.isclose(theirs, own, atol=1e-5).double().mean()):.1%}"
+    theirs = torch.from_numpy(np.load(path))
+    if theirs.numel() != own.numel():
+        return f"puts out {tuple(theirs.shape)}, not {tuple(own.shape)}"
+    return f"{float(torch.isclose(theirs.reshape(own.shape), own, atol=1e-5).double().mean()):.1%}"
 
 
 def table(python: str, folder: Path) -> list[str]:
@@ -183,7 +185,10 @@ def table(python: str, folder: Path) -> list[str]:
 def said_or(read: Any, x_seq: Tensor, own: Tensor) -> str:
     """Share of equal values of a network as read, or why it was refused."""
     try:
-        found = read()(x_seq).reshape(own.shape)
+        found = read()(x_seq)
+        if found.numel() != own.numel():
+            return f"puts out {tuple(found.shape)}, the reader {tuple(own.shape)}"
+        found = found.reshape(own.shape)
     except ValueError as error:
         return f"refused: {error}".partition("\n")[0][:90]
     return f"{float(torch.isclose(found, own, atol=1e-5).double().mean()):.1%}"
