@@ -37,7 +37,7 @@ def test_everything_the_architecture_page_adds_trains(
     shelves = {kind: dict(shelf) for kind, shelf in registry._entries.items()}
     monkeypatch.setattr(registry, "_entries", shelves)
     added = snippets("docs/architecture.md")
-    assert len(added) == 5
+    assert len(added) == 6
     for snippet in added:
         assert len(snippet.splitlines()) < 30
         exec(compile(snippet, "architecture.md", "exec"), {})
@@ -50,8 +50,14 @@ def test_everything_the_architecture_page_adds_trains(
         model__width=0.2,
         phase__0__epochs=4,
     )
-    result = session.train(config, tmp_path)
+    result = session.train(config, tmp_path / "images")
     assert result["test"]["accuracy"] > 0.9
+    recorded = tiny(
+        data={"name": "chirps", "batch": 32, "val": 100},
+        model={"name": "spiking_mlp", "hidden": [8], "T": 5, "encoder": "recorded"},
+        phase__0__epochs=1,
+    )
+    assert session.train(recorded, tmp_path / "events")["test"]["count"] == 600
 
 
 def test_the_benchmark_page_is_made_from_the_rows_it_names() -> None:

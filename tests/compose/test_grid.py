@@ -37,7 +37,8 @@ def family(build):
 
 
 def test_every_family_of_models_is_in_the_grid():
-    assert {family(entry.build) for entry in entries("model")} == set(FAMILIES)
+    found = {family(entry.build) for entry in entries("model")}
+    assert found - {"nir_model"} == set(FAMILIES)  # which is a file, not a family
 
 
 @pytest.mark.parametrize("loss", LOSSES)

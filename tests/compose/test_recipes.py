@@ -4,10 +4,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from spikeloom.data import Source, TensorImages
+from spikeloom.data import Bins, Events, Recordings, Source, TensorImages
 from spikeloom.learning import Progress
 from spikeloom.registry import Entry
 from spikeloom.run import build as building
@@ -18,6 +19,7 @@ from spikeloom.run.loop import Training
 from spikeloom.run.session import Silent
 from spikeloom.run.task import prepare
 
+RECORDED = ("nmnist",)  # sequences
 SHAPES = {
     "digits": ((1, 8, 8), 10),
     "mnist": ((1, 28, 28), 10),
@@ -26,13 +28,23 @@ SHAPES = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
     "image_folder": ((3, 224, 224), 1000),
+    "nmnist": ((2, 32, 32), 10),
 }
 
 
-def made_up(name: str) -> Source:
+def made_up_events(number: int) -> Events:
+    """A hundred events anywhere."""
+    draw = np.random.default_rng(number)
+    shape, _ = SHAPES["nmnist"]
+    return Events(np.arange(100), tuple(draw.integers(0, side, 100) for side in shape))
+
+
+def made_up(name: str, T: int) -> Source:
     shape, classes = SHAPES[name]
     images = torch.randint(0, 256, (24, *shape), dtype=torch.uint8)
-    part = TensorImages(images, torch.arange(24) % classes)
+    part: Any = TensorImages(images, torch.arange(24) % classes)
+    if name in RECORDED:
+        part = Recordings(range(24), part.labels, made_up_events, Bins(T, shape))
     names = tuple(map(str, range(classes)))
     middle = (0.5,) * shape[0]
     return Source(name, part, part, shape, names, middle, middle)
@@ -48,8 +60,8 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
             return entry
 
         @wraps(entry.build)  # its arguments are checked
-        def source(root: Path | None = None, **_: Any) -> Source:
-            return made_up(wanted)
+        def source(root: Path | None = None, T: int = 0, **_: Any) -> Source:
+            return made_up(wanted, T)
 
         return Entry(kind, wanted, source, entry.summary)
 

@@ -98,3 +98,24 @@ def write_cifar100(draw: np.random.Generator) -> Callable[[Path], dict[str, tupl
         return parts
 
     return write
+
+
+def nmnist_bytes(*events: tuple[int, int, int, int]) -> bytes:
+    """Five bytes each for (x, y, polarity, time)."""
+    return b"".join(bytes([x, y]) + ((p << 23) | t).to_bytes(3, "big") for x, y, p, t in events)
+
+
+@pytest.fixture
+def write_nmnist(draw: np.random.Generator) -> Callable[[Path], None]:
+    """Twelve recordings to train on and four to test, of three digits, 40 events each."""
+
+    def write(base: Path) -> None:
+        for part, count in (("Train", 12), ("Test", 4)):
+            for number in range(1, count + 1):
+                path = base / part / str(number % 3) / f"{number:05}.bin"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                x, y, p = draw.integers(0, [[34], [34], [2]], (3, 40)).tolist()
+                time = np.sort(draw.integers(0, 300_000, 40)).tolist()
+                path.write_bytes(nmnist_bytes(*zip(x, y, p, time, strict=True)))
+
+    return write

@@ -175,3 +175,12 @@ def test_normalise_takes_stored_or_scaled_pixels():
 def test_normalise_wants_a_mean_and_std_for_each_channel():
     with pytest.raises(ValueError, match="x has 3 channels, but there are 1 means and 3 stds"):
         normalise(torch.zeros(1, 3, 2, 2), (0.5,), (0.5, 0.5, 0.5))
+
+
+def test_a_sequence_is_changed_in_all_its_steps_alike():
+    x = torch.rand(6, 1, 2, 8, 8).repeat(1, 3, 1, 1, 1)
+    steps = [Crop(2), Flip(), Cutout(3)]
+    found, _ = Augment(steps)(x, torch.arange(6))
+    assert found.shape == x.shape
+    assert torch.equal(found, found[:, :1].expand_as(found))
+    assert not torch.equal(found, x)

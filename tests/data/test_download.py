@@ -4,6 +4,7 @@ import http.server
 import io
 import tarfile
 import threading
+import zipfile
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +13,7 @@ import pytest
 from spikeloom.data.cifar import CIFAR10, load_cifar
 from spikeloom.data.files import Remote
 from spikeloom.data.idx import MNIST, load_idx
+from spikeloom.data.nmnist import REMOTE, nmnist
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -129,3 +131,23 @@ def test_the_official_files_have_full_checksums(spec):
         kind, _, digest = known.partition(":")
         assert kind == "md5"
         assert len(bytes.fromhex(digest)) == 16
+
+
+def test_zip_archives_are_fetched_under_the_names_of_the_server(
+    server, home, write_nmnist, monkeypatch, tmp_path
+):
+    folder, url, asked = server
+    write_nmnist(tmp_path / "set")
+    for part in ("Train", "Test"):
+        with zipfile.ZipFile(folder / f"{part}.zip", "w") as archive:
+            for path in sorted((tmp_path / "set" / part).rglob("*.bin")):
+                archive.write(path, path.relative_to(tmp_path / "set"))
+    names = {f"{part}.zip": f"{part.lower()}/file" for part in ("Train", "Test")}
+    remote = replace(REMOTE, url=url, hashes=hashes(folder), names=names)
+    for name, place in names.items():
+        (folder / place).parent.mkdir()
+        (folder / name).rename(folder / place)
+    monkeypatch.setitem(nmnist.__globals__, "REMOTE", remote)
+    for _ in range(2):
+        source = nmnist(home, T=2, partial=True, download=True)
+        assert (len(source.train), len(source.test), len(asked)) == (12, 4, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikeloom.data import batches, cifar10, fashion_mnist, mnist, split
+from spikeloom.data import batches, cifar10, fashion_mnist, mnist, nmnist, split
 from spikeloom.data.batches import Order
 from spikeloom.data.source import pixel_mean_std
 
@@ -47,6 +47,17 @@ def test_both_layouts_of_cifar10_hold_the_same_images(tmp_path):
     binary, python = sources
     assert torch.equal(binary.train.images, python.train.images)
     assert torch.equal(binary.train.labels, python.train.labels)
+
+
+def test_recordings_of_nmnist_last_as_long_and_hold_as_many_events_as_published():
+    source = load(partial(nmnist, T=3, partial=True))
+    assert len(source.train.labels.unique()) == 10
+    for part in (source.train, source.test):
+        found = [part.read(path) for path in part.places[:20]]
+        assert all(1_000 < len(events.time) < 10_000 for events in found)
+        assert all(290_000 < events.time.max() < 340_000 for events in found)
+        x, _ = part.__getitems__(list(range(20)))
+        assert int(x.sum()) == sum(len(events.time) for events in found)
 
 
 def test_an_epoch_of_mnist_goes_through_every_training_image():

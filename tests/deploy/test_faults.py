@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy import Faults, faulty
+from spikeloom.deploy import Faults, faulty, lost_share
 from spikeloom.layers import ALIF, LIF, LTMD, BatchNorm, CubaLIF, OverTime, RecurrentLIF
 from spikeloom.learning import BPTT, Batch, Progress
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.registry import Unsupported
 from tests.small import IMAGE, small
 
-ALL = Faults(threshold=0.2, decay=0.1, noise=0.1, bits=4, dead=0.1)
+EAGER = LIF(tau=4.0, v_threshold=0.01)
+ALL = Faults(threshold=0.2, decay=0.1, noise=0.1, bits=4, dead=0.1, delay=0.2)
 
 
 def network(neuron: nn.Module | None = None) -> nn.Sequential:
@@ -88,6 +89,43 @@ def test_noise_has_its_deviation_on_the_membrane_and_is_new_each_step() -> None:
     assert not torch.equal(seen[0][0], seen[0][1])
 
 
+def sent(chip: nn.Module, x_seq: Tensor) -> Tensor:
+    """What arrives from the neurons of a chip."""
+    found: Tensor = chip[:3](x_seq)  # type: ignore[index]
+    return found.detach()
+
+
+def test_with_certain_delay_everything_is_one_step_late_and_the_last_step_is_lost() -> None:
+    model, x_seq = network(EAGER), images(6)
+    chip = faulty(model, Faults(delay=1.0), x_seq)
+    on_time, late = sent(model, x_seq), sent(chip, x_seq)
+    assert on_time.any()
+    assert torch.equal(late[1:], on_time[:-1])
+    assert not late[0].any()
+    assert lost_share(chip) == pytest.approx(float(on_time[-1].sum() / on_time.sum()))
+
+
+def test_spikes_are_late_as_told_and_conserved() -> None:
+    model, x_seq = network(EAGER), images(6)
+    chip = faulty(model, Faults(delay=0.3), x_seq, chip=1)
+    on_time, late = sent(model, x_seq), sent(chip, x_seq)
+    lost = lost_share(chip) * float(on_time.sum())
+    assert float(late.sum()) + lost == pytest.approx(float(on_time.sum()))
+    share = 1 - float(late[0].sum() / on_time[0].sum())
+    assert share == pytest.approx(0.3, abs=0.05)
+    again = faulty(model, Faults(delay=0.3), x_seq, chip=1)
+    assert torch.equal(sent(again, x_seq), late)
+    assert not torch.equal(sent(faulty(model, Faults(delay=0.3), x_seq, chip=2), x_seq), late)
+
+
+def test_what_is_late_at_some_probability_is_late_at_a_larger_one() -> None:
+    model, x_seq = network(EAGER), images(1)
+    on_time = sent(model, x_seq)
+    some, more = (on_time - sent(faulty(model, Faults(delay=p), x_seq), x_seq) for p in (0.2, 0.5))
+    assert some.any()
+    assert bool((more >= some).all())
+
+
 @pytest.mark.parametrize("bits", [2, 3, 8])
 def test_weights_have_so_many_levels(bits: int) -> None:
     model = network()
@@ -142,7 +180,9 @@ def test_networks_without_spikes_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"threshold": -1.0}, {"dead": 1.5}, {"bits": 1}, {"noise": float("nan")}], ids=str
+    "how",
+    [{"threshold": -1.0}, {"dead": 1.5}, {"bits": 1}, {"noise": float("nan")}, {"delay": -0.1}],
+    ids=str,
 )
 def test_strengths_out_of_range_are_refused(how: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(how))):

@@ -10,6 +10,7 @@ from torch import nn
 
 from spikeloom.deploy import (
     CONVENTIONS,
+    PRIMITIVES,
     DamagedFileError,
     Graph,
     Unsupported,
@@ -162,6 +163,85 @@ def test_every_primitive_comes_back(tmp_path):
         assert torch.equal(from_nir(tmp_path / "net.nir")(x_seq), graph(x_seq))
 
 
+def primitives():
+    """A node of every type that the package has, and the shape of its samples."""
+    from nir.ir.graph import Identity
+
+    one, image = np.ones(2), (2, 4, 4)
+    mem = {"tau_mem": 4 * one, "tau_syn": 2 * one, "r": one, "v_leak": 0 * one}
+    lif = {"tau": 2 * one, "r": one, "v_leak": 0 * one}
+    window = {"kernel_size": 2, "stride": 2, "padding": 0}
+    conv = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": one}
+    weight = np.ones((2, 2, 3, 3), np.float32)
+    nodes = {
+        "Affine": (nir.Affine(np.ones((3, 2)), np.ones(3)), (2,)),
+        "Linear": (nir.Linear(np.ones((3, 2))), (2,)),
+        "Scale": (nir.Scale(2 * one), (2,)),
+        "Conv1d": (nir.Conv1d(4, weight[..., 0], **conv), (2, 4)),
+        "Conv2d": (nir.Conv2d((4, 4), weight, **conv), image),
+        "AvgPool2d": (nir.AvgPool2d(**{key: np.full(2, n) for key, n in window.items()}), image),
+        "SumPool2d": (nir.SumPool2d(**{key: np.full(2, n) for key, n in window.items()}), image),
+        "Flatten": (nir.Flatten({"input": np.array(image)}, 0, -1), image),
+        "Delay": (nir.Delay(2 * one), (2,)),
+        "Threshold": (nir.Threshold(0.5 * one), (2,)),
+        "I": (nir.I(one), (2,)),
+        "LI": (nir.LI(**lif), (2,)),
+        "IF": (nir.IF(one, one), (2,)),
+        "LIF": (nir.LIF(**lif, v_threshold=one), (2,)),
+        "CubaLI": (nir.CubaLI(**mem), (2,)),
+        "CubaLIF": (nir.CubaLIF(**mem, v_threshold=one), (2,)),
+        "Identity": (Identity({"input": np.array([2])}), (2,)),
+    }
+    ends = [nir.Input({"input": np.array([2])}), nir.Output({"output": np.array([2])})]
+    nodes["NIRGraph"] = (nir.NIRGraph({"a": ends[0], "b": ends[1]}, [("a", "b")]), (2,))
+    return nodes
+
+
+def kinds_of_nodes(kind):
+    for each in kind.__subclasses__():
+        if each.__module__.startswith("nir"):
+            yield each.__name__
+        yield from kinds_of_nodes(each)
+
+
+def test_the_table_of_primitives_is_that_of_the_package():
+    assert set(PRIMITIVES) == set(kinds_of_nodes(nir.NIRNode))
+    assert {*primitives(), "Input", "Output"} == set(PRIMITIVES)
+    for name, each in PRIMITIVES.items():
+        assert bool(each.why) != bool(each.read and each.written), name
+
+
+@pytest.mark.parametrize("kind", [name for name in PRIMITIVES if not name.endswith("put")])
+def test_a_primitive_is_read_and_written_as_the_table_says(kind):
+    node, shape = primitives()[kind]
+    ends = [nir.Input({"input": np.array(shape)}), nir.Output({"output": np.array(shape)})]
+    graph = nir.NIRGraph(
+        {"input": ends[0], "it": node, "output": ends[1]}, [("input", "it"), ("it", "output")],
+        type_check=False,
+    )  # fmt: skip
+    x_seq = torch.rand(5, N, *shape)
+    found = from_nir(graph, convention="euler", dt=1.0)
+    y_seq = found(x_seq)
+    assert y_seq.isfinite().all()
+    if kind in ("NIRGraph", "Identity"):
+        assert torch.equal(y_seq, x_seq)
+        return
+    again = nir_graph(found, dt=1.0)
+    written = {type(each).__name__ for each in again.nodes.values()} - {"Input", "Output"}
+    if kind.startswith("Cuba"):
+        assert kind not in written
+        assert "LI" in written
+    else:
+        assert kind in written
+    torch.testing.assert_close(from_nir(again)(x_seq), y_seq)
+
+
+def test_a_primitive_of_a_later_version_is_refused_by_name():
+    later = type("Izhikevich", (nir.Threshold,), {})
+    with pytest.raises(Unsupported, match="Izhikevich, which is not known here; known are Input"):
+        from_nir(nir.NIRGraph.from_list(later(np.ones(2))))
+
+
 def test_cuba_li_integrates_twice():
     one = np.ones(2)
     node = nir.CubaLI(tau_syn=2 * one, tau_mem=4 * one, r=one, v_leak=0 * one, w_in=3 * one)
@@ -172,6 +252,28 @@ def test_cuba_li_integrates_twice():
         i = i + (3 * x - i) / 2
         v = v + (i - v) / 4
         torch.testing.assert_close(y, v)
+
+
+def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step_or_not(tmp_path):
+    back = Linear(2, 2)
+    layers = {"fire": LIF(tau=2.0, decay_input=False), "back": OverTime(back)}
+    edges = [("input", "fire"), ("fire", "back"), ("back", "fire"), ("fire", "output")]
+    x_seq = 2 * torch.rand(9, 1, 2)
+    s, v, spikes = torch.zeros(1, 2), torch.zeros(1, 2), []
+    with torch.no_grad():
+        for x in x_seq:
+            h = 0.5 * v + x + back(s)
+            s = (h >= 1).float()
+            v = h * (1 - s)
+            spikes.append(s)
+        found = Graph(layers, edges, in_shape=(2,))(x_seq)
+        back.bias.fill_(3.0)
+        late = Graph(layers, edges, in_shape=(2,), at_rest=False)
+        to_nir(late, tmp_path / "net.nir", 0 * x_seq)
+        readers = (None, "spikingjelly", "snntorch")
+        fired = [from_nir(tmp_path / "net.nir", convention=c)(0 * x_seq) for c in readers]
+    assert torch.equal(found, torch.stack(spikes))
+    assert [spikes[0].any().item() for spikes in fired] == [False, False, True]
 
 
 def test_a_graph_within_a_graph_is_flattened():

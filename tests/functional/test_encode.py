@@ -24,6 +24,13 @@ def test_encoders_are_found_by_name():
         assert registry.find("encoder", name).build(torch.rand(2, 3), 5).shape == (5, 2, 3)
 
 
+def test_recorded_steps_are_put_first_and_must_be_as_many():
+    x = torch.rand(2, 5, 3)
+    assert torch.equal(encode.recorded(x, 5), x.transpose(0, 1))
+    with pytest.raises(ValueError, match=r"expected sequences \[N, T = 4, \*\], got \(2, 5, 3\)"):
+        encode.recorded(x, 4)
+
+
 @pytest.mark.parametrize("encoder", [encode.constant, encode.poisson, encode.latency])
 def test_a_sequence_needs_a_step(encoder):
     with pytest.raises(ValueError, match="T >= 1"):

@@ -6,6 +6,7 @@ from torch import nn
 
 from spikeloom.layers import LIF, BatchNorm, OverTime, Stack, late_spikes, ruled
 from spikeloom.layers.base import dynamics
+from spikeloom.layers.late_spikes import arrivals
 
 
 def fired():
@@ -60,3 +61,11 @@ def test_the_same_generator_gives_the_same_delays():
 def test_p_is_a_probability():
     with pytest.raises(ValueError, match="probability"):
         late_spikes(1.5)
+
+
+def test_what_arrives_and_what_is_lost_are_what_was_sent():
+    spike_seq = (torch.rand(7, 3, 50) < 0.4).float()
+    for p in (0.0, 0.3, 1.0):
+        arriving, lost = arrivals(spike_seq, torch.rand(7, 3, 50) < p)
+        torch.testing.assert_close(arriving.sum(0) + lost, spike_seq.sum(0))
+        assert lost.sum() == {0.0: 0, 1.0: spike_seq[-1].sum()}.get(p, lost.sum())

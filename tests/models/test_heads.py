@@ -11,7 +11,7 @@ from spikeloom.models.parts import last_layer
 from spikeloom.registry import entries, find
 from tests.small import CLASSES, IMAGE, STEPS, small
 
-MODELS = [entry.name for entry in entries("model")]
+MODELS = [e.name for e in entries("model") if e.name != "nir"]  # a file, not a family
 HEADS = [entry.name for entry in entries("head")]
 
 

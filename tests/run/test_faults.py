@@ -14,7 +14,7 @@ from tests.cli.conftest import answer, call
 from tests.run.recipe import tiny
 from tests.run.test_teacher import tandem
 
-STRENGTHS: dict[str, Any] = {"threshold": [0.5], "bits": [2]}
+STRENGTHS: dict[str, Any] = {"threshold": [0.5], "bits": [2], "delay": [0.5]}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,13 @@ def test_a_study_leaves_the_run_as_it_is_and_repeats_itself(name: str, runs: Pat
     assert study(folder, chips) == found
     assert found["faultless"] == session.score(folder)["accuracy"]
     assert [(row["fault"], row["strength"]) for row in found["rows"]] == [
-        ("threshold", 0.5), ("bits", 2)
+        ("threshold", 0.5), ("bits", 2), ("delay", 0.5)
     ]  # fmt: skip
     for row in found["rows"]:
         assert len(row["accuracy"]) == 2
         assert ("calibrated" in row) == (name == "tandem")
+        assert ("lost" in row) == (row["fault"] == "delay")
+        assert all(0 < share < 0.5 for share in row.get("lost", []))
     for fault in STRENGTHS:
         drawn = (folder / f"faults-{fault}.svg").read_text()
         assert ElementTree.fromstring(drawn).tag.endswith("svg")
@@ -80,8 +82,8 @@ def test_the_verb_prints_a_table_or_json(runs: Path) -> None:
     said = call(*words, "--test", 20)
     assert "faults-threshold.svg" in said.stderr
     assert "mean ± sd over 2 chips" in said.stdout
-    found = answer(*words, "--dead", 0.2)
-    assert [row["strength"] for row in found["rows"]] == [0.1, 0.3, 0.2]
+    found = answer(*words, "--dead", 0.2, "--delay", 1)
+    assert [row["strength"] for row in found["rows"]] == [0.1, 0.3, 0.2, 1]
 
 
 def test_the_verb_says_what_is_wrong(runs: Path, tmp_path: Path) -> None:

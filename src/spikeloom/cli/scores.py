@@ -78,6 +78,20 @@ def export_table(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def import_table(found: Mapping[str, Any]) -> Table:
+    """What a NIR file holds, and how far it does what was recorded with it."""
+    table = grid("node", "layer", "shape", "from", "recorded")
+    recorded = {layer["layer"]: layer for layer in found.get("recorded", [])}
+    late = {tuple(edge) for edge in found["delayed"]}
+    for node in found["nodes"]:
+        name = node["name"]
+        entering = [f"{s} (a step late)" if (s, name) in late else s for s in node["from"]]
+        shape = " × ".join(map(str, node["shape"]))
+        same = f"{recorded[name]['share']:.2%} equal" if name in recorded else ""
+        table.add_row(name, node["layer"], shape, ", ".join(entering), same)
+    return table
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """Every arm: mean and spread over seeds, and the paired difference to the baseline."""
     metric = comparison.metric
@@ -135,4 +149,11 @@ def _plain(text: str) -> str:
     return text.replace(NARROW, " ")
 
 
-__all__ = ["comparison_table", "export_table", "fault_table", "result_table", "score_table"]
+__all__ = [
+    "comparison_table",
+    "export_table",
+    "fault_table",
+    "import_table",
+    "result_table",
+    "score_table",
+]

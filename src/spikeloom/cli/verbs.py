@@ -145,6 +145,41 @@ def export_run(
     answer(as_json, found, lambda: export_table(found))
 
 
+@app.command("import")
+@refusals(ValueError)
+def import_network(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A NIR file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="With --out: data.name=mnist, model.T=20, ..."),
+    ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Whose steps: norse, sinabs, snntorch, ..."),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Length of a step [s].")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Recorded data; else FILE's name with .data.nir.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Make a run folder there, for eval, export and faults.")
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Read a NIR file as the named library does, print it, and run what was recorded with it."""
+    from spikeloom.cli.scores import import_table
+    from spikeloom.run.imported import import_nir
+
+    found = import_nir(
+        file, convention=convention, dt=dt, data=data, out=out,
+        overrides=overrides or [], root=data_root,
+    )  # fmt: skip
+    answer(as_json, found, lambda: import_table(found))
+    if out is not None:
+        typer.echo(f"run folder: {out}\ntest it with: spikeloom eval {out}", err=True)
+
+
 @app.command("list")
 @refusals()
 def catalogue_of(
@@ -273,6 +308,9 @@ def faults(
     ] = None,
     bits: Annotated[list[int] | None, typer.Option(help="Bits of every weight.")] = None,
     dead: Annotated[list[float] | None, typer.Option(help="Share of dead neurons.")] = None,
+    delay: Annotated[
+        list[float] | None, typer.Option(help="Probability that a spike is a step late.")
+    ] = None,
     calibrate: Annotated[
         int, typer.Option(metavar="N", help="Updates on each chip, by the run's teacher.")
     ] = 0,
@@ -290,6 +328,7 @@ def faults(
     from spikeloom.run.faults import Chips, study
 
     given = {"threshold": threshold, "decay": decay, "noise": noise, "bits": bits, "dead": dead}
+    given |= {"delay": delay}
     strengths = {name: values for name, values in given.items() if values}
     found = study(folder, Chips(strengths, chips, calibrate, lr, test), root=data_root)
     answer(as_json, found, lambda: fault_table(found))

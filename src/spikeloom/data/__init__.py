@@ -5,9 +5,11 @@ from spikeloom.data.autoaugment import AutoAugment
 from spikeloom.data.batches import Order, batches
 from spikeloom.data.cifar import cifar10, cifar100
 from spikeloom.data.digits import digits
+from spikeloom.data.events import Bins, Events, Recordings
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
+from spikeloom.data.nmnist import nmnist
 from spikeloom.data.rectangles import CutMix, Erase
 from spikeloom.data.source import Images, Source, Splits, TensorImages, split
 from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
@@ -15,14 +17,17 @@ from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
 __all__ = [
     "Augment",
     "AutoAugment",
+    "Bins",
     "Crop",
     "CutMix",
     "Cutout",
     "Erase",
+    "Events",
     "Flip",
     "Images",
     "Mixup",
     "Order",
+    "Recordings",
     "Source",
     "Splits",
     "TensorImages",
@@ -35,6 +40,7 @@ __all__ = [
     "image_folder",
     "kmnist",
     "mnist",
+    "nmnist",
     "normalise",
     "roll",
     "split",

@@ -13,11 +13,12 @@ class Augment(nn.Module):
     """Augmentation steps, one after another; none changes nothing.
 
     All randomness comes from torch's global generator on the CPU, so that restoring it with
-    ``torch.set_rng_state`` repeats the images exactly, on any device.
+    ``torch.set_rng_state`` repeats the images exactly, on any device. A sequence is changed as one
+    image with the channels of all its steps, so that these stay aligned.
 
     Shape:
-        x float [B, C, H, W] in 0..1, y int64 [B] or float [B, K] -> the same; a step may make
-        targets soft, from [B] to [B, K]
+        x float [B, C, H, W] or [B, T, C, H, W] in 0..1, y int64 [B] or float [B, K] -> the same; a
+        step may make targets soft, from [B] to [B, K]
 
     Raises:
         TypeError: x is not floating point; scale it with ``unit`` first.
@@ -31,6 +32,9 @@ class Augment(nn.Module):
         """Apply every step to the images and their targets."""
         if not x.is_floating_point():
             raise TypeError(f"expected float images in 0..1, got {x.dtype}; scale with unit(x)")
+        if x.dim() == 5:
+            whole, y = self(x.flatten(1, 2), y)
+            return whole.unflatten(1, x.shape[1:3]), y
         for step in self.steps:
             x, y = step(x, y)
         return x, y
@@ -53,7 +57,7 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     (x - mean) / std, after uint8 pixels 0..255 are scaled to 0..1; a float x is taken to be so.
 
     Shape:
-        x [B, C, H, W], mean [C], std [C] -> float [B, C, H, W]
+        x [B, C, H, W] or [B, T, C, H, W], mean [C], std [C] -> float, the same
 
     Raises:
         ValueError: as many means and stds as channels are needed.

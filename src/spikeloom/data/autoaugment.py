@@ -43,7 +43,7 @@ class AutoAugment(nn.Module):
     Shape:
         x float [B, C, H, W] in 0..1 with C = 1 or 3, H and W >= 3 -> the same
     Raises:
-        ValueError: an unknown policy.
+        ValueError: an unknown policy; other than 1 or 3 channels.
     Source:
         Cubuk et al. (2019), appendix A. As in most published code, but not the authors', the
         four enhancements also have a random sign.
@@ -68,6 +68,11 @@ class AutoAugment(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Apply to each image the pair it draws."""
+        if x.shape[1] not in (1, 3):
+            raise ValueError(
+                f"autoaugment is about the colours of pictures, 1 or 3 channels, got {x.shape[1]} "
+                "(of all steps together, for sequences); leave it out of data.augment"
+            )
         count = len(x)
         pair = torch.randint(len(self.which), (count,))
         done = torch.rand(count, 2) < self.likely[pair]

@@ -25,18 +25,24 @@ def fetch(remote: Remote, root: Path, *, whole: Callable[[], bool]) -> None:
             return
         for name, known in remote.hashes.items():
             plain = folder / name.removesuffix(".gz")
-            if not remote.unpack and (plain.is_file() or (folder / name).is_file()):
+            packed = remote.unpack or name.endswith(".zip")
+            if not packed and (plain.is_file() or (folder / name).is_file()):
                 continue
             _retrieve(remote, folder, name, known)
 
 
 def _retrieve(remote: Remote, folder: Path, name: str, known: str) -> None:
     # Before Python 3.12 pooch unpacks what it is not told to leave, even outside the folder.
-    processor = pooch.Untar([remote.unpack], extract_dir=".") if remote.unpack else None
+    processor: pooch.Untar | pooch.Unzip | None = None
+    if name.endswith(".zip"):
+        processor = pooch.Unzip(extract_dir=".")
+    elif remote.unpack:
+        processor = pooch.Untar([remote.unpack], extract_dir=".")
+    url = remote.url + remote.names.get(name, name)
     try:
-        pooch.retrieve(remote.url + name, known, fname=name, path=folder, processor=processor)
+        pooch.retrieve(url, known, fname=name, path=folder, processor=processor)
     except OSError as error:  # all of the errors of requests are
         raise ConnectionError(
-            f"could not fetch {remote.url + name} ({error}); try again later, or put the file "
-            f"into {folder} yourself"
+            f"could not fetch {url} ({error}); try again later, or put the file "
+            f"into {folder} yourself, as {name}"
         ) from error

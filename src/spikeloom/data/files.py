@@ -32,13 +32,16 @@ class Remote:
         url: address of the folder, with a slash at the end.
         hashes: file name -> ``md5:...`` or ``sha256:...``.
         into: folder under the root to put them in.
-        unpack: if the files are tar archives, the folder in them to unpack there.
+        unpack: if the files are tar archives, the folder in them to unpack there; zip archives
+            are unpacked whole.
+        names: file name -> what the server calls it, where it is another name.
     """
 
     url: str
     hashes: Mapping[str, str]
     into: str = "."
     unpack: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

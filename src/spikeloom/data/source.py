@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Images(Protocol):
-    """A map-style dataset of labelled images, read a batch at a time."""
+    """A map-style dataset of labelled images, or of sequences of them, read a batch at a time."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -21,7 +21,7 @@ class Images(Protocol):
         """The images and labels at those indices.
 
         Shape:
-            -> x uint8 [B, C, H, W], y int64 [B]
+            -> x uint8 [B, C, H, W] or, with steps of its own, [B, T, C, H, W]; y int64 [B]
         """
         ...
 

@@ -4,17 +4,26 @@ from spikeloom.deploy.exchange.agreement import Agreement
 from spikeloom.deploy.exchange.conventions import CONVENTIONS
 from spikeloom.deploy.exchange.foreign import from_modules
 from spikeloom.deploy.exchange.graph import Graph
-from spikeloom.deploy.exchange.nir_file import Exported, from_nir, nir_graph, to_nir, verify
+from spikeloom.deploy.exchange.nir_file import (
+    Exported,
+    data_of,
+    from_nir,
+    nir_graph,
+    to_nir,
+    verify,
+)
 from spikeloom.deploy.exchange.onnx_file import ExportedOnnx, run_onnx, to_exported, to_onnx
 from spikeloom.deploy.exchange.package import DamagedFileError
+from spikeloom.deploy.exchange.primitives import PRIMITIVES, Primitive
 from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
-from spikeloom.deploy.faults import Faults, faulty
+from spikeloom.deploy.faults import Faults, faulty, lost_share
 from spikeloom.deploy.packed import Packed, infer
 from spikeloom.registry import Unsupported as Unsupported
 
 __all__ = [
     "CONVENTIONS",
+    "PRIMITIVES",
     "Agreement",
     "DamagedFileError",
     "Exported",
@@ -22,12 +31,15 @@ __all__ = [
     "Faults",
     "Graph",
     "Packed",
+    "Primitive",
+    "data_of",
     "faulty",
     "fit_weights",
     "from_modules",
     "from_nir",
     "graph_of",
     "infer",
+    "lost_share",
     "nir_graph",
     "read_weights",
     "run_onnx",

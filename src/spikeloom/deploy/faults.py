@@ -1,4 +1,4 @@
-"""A trained network as one chip with its faults: mismatched neurons, noise, coarse weights."""
+"""A trained network as one chip with its faults: mismatch, noise, coarse weights, late spikes."""
 
 import copy
 import math
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spikeloom.layers import Membrane
+from spikeloom.layers.late_spikes import arrivals
 from spikeloom.layers.learnable import LearntDecay, NeuronValue
 from spikeloom.registry import Unsupported
 
@@ -28,6 +29,7 @@ class Faults:
         noise: standard deviation of what is added to each membrane at every step [v_threshold].
         bits: of every weight, sign included; None for as many as there are.
         dead: share of neurons that never fire.
+        delay: probability that a spike comes one step late.
     Raises:
         ValueError: a number out of range.
     """
@@ -37,13 +39,15 @@ class Faults:
     noise: float = 0.0
     bits: int | None = None
     dead: float = 0.0
+    delay: float = 0.0
 
     def __post_init__(self) -> None:
         spreads = (self.threshold, self.decay, self.noise)
-        if not all(0 <= sd < math.inf for sd in spreads) or not 0 <= self.dead <= 1:
+        shares = (self.dead, self.delay)
+        if not all(0 <= sd < math.inf for sd in spreads) or not all(0 <= p <= 1 for p in shares):
             raise ValueError(
-                "threshold, decay and noise must be >= 0 and finite, and dead a share, got "
-                f"{self.threshold}, {self.decay}, {self.noise} and {self.dead}"
+                "threshold, decay and noise must be >= 0 and finite, dead and delay in 0..1, got "
+                f"{self.threshold}, {self.decay}, {self.noise}, {self.dead} and {self.delay}"
             )
         if self.bits is not None and not 2 <= self.bits <= 16:
             raise ValueError(f"bits must be from 2 (-1, 0, 1) to 16, got {self.bits}")
@@ -55,7 +59,9 @@ def faulty(model: nn.Module, faults: Faults, inputs: Tensor, *, chip: int = 0) -
     Each neuron has its own threshold theta (1 + sd z) and keep (1 + sd z'), kept within
     [theta / 100, inf) and [0, 1]; at every step sd z'' is added to its membrane; weights are
     rounded to whole multiples of max |w| / (2^(bits - 1) - 1), a value for each layer; dead
-    neurons have a threshold out of reach. z and z' belong to the chip: the same at every strength.
+    neurons have a threshold out of reach; what a neuron sends comes one step later with probability
+    ``delay``, drawn anew for every spike, while its own reset and recurrence are on time. z and z'
+    belong to the chip: the same at every strength.
     What neurons have learnt of themselves is fixed in the copy; weights are still trained, through
     their rounding.
 
@@ -91,6 +97,9 @@ def faulty(model: nn.Module, faults: Faults, inputs: Tensor, *, chip: int = 0) -
         if faults.noise:
             seed = int(torch.randint(2**62, (), generator=generator))
             layer.register_forward_pre_hook(MembraneNoise(faults.noise, seed))
+        if faults.delay:
+            seed = int(torch.randint(2**62, (), generator=generator))
+            layer.register_forward_hook(SpikeDelay(faults.delay, seed))
     if faults.bits is not None:
         for module in list(twin.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -106,18 +115,56 @@ class MembraneNoise:
     """
 
     def __init__(self, sd: float, seed: int) -> None:
-        self.sd, self.seed = sd, seed
-        self.generator: torch.Generator | None = None
+        self.sd, self.draws = sd, Draws(seed)
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         assert isinstance(layer, Membrane)
         x_seq, *rest = inputs
-        generator = self._generator(x_seq.device)
+        generator = self.draws.on(x_seq.device)
         z = torch.randn(x_seq.shape, generator=generator, device=x_seq.device, dtype=torch.float32)
         gain = torch.as_tensor(layer.decay.now().gain, device=x_seq.device).clamp(min=1e-6)
         return (x_seq + (self.sd * z / gain).to(x_seq.dtype), *rest)
 
-    def _generator(self, device: torch.device) -> torch.Generator:
+
+class SpikeDelay:
+    """Spikes that come a step late with probability p, as a hook behind a layer of neurons.
+
+    ``sent`` and ``lost`` count the spikes since the chip was made, and those of them that would
+    have come after the last step; see :func:`~spikeloom.layers.late_spikes.arrivals`. A spike that
+    is late at some p is late at every larger one, if it is sent there too.
+    """
+
+    def __init__(self, p: float, seed: int) -> None:
+        self.p, self.draws = p, Draws(seed)
+        self.sent = self.lost = 0.0
+
+    def __call__(self, _layer: nn.Module, _inputs: Any, spike_seq: Tensor) -> Tensor:
+        u = torch.rand(
+            spike_seq.shape, generator=self.draws.on(spike_seq.device), device=spike_seq.device
+        )
+        arriving, lost = arrivals(spike_seq, u < self.p)
+        self.sent += float(spike_seq.detach().double().sum())
+        self.lost += float(lost.detach().double().sum())
+        return arriving
+
+
+def lost_share(chip: nn.Module) -> float:
+    """Share of the spikes sent so far on a chip that came after the last step; 0 without delays."""
+    hooks = [hook for module in chip.modules() for hook in module._forward_hooks.values()]
+    delays = [hook for hook in hooks if isinstance(hook, SpikeDelay)]
+    sent = sum(delay.sent for delay in delays)
+    return sum(delay.lost for delay in delays) / sent if sent else 0.0
+
+
+class Draws:
+    """Random numbers of a seed, on the device that first asks for them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.generator: torch.Generator | None = None
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """The generator, started anew if it is of another device."""
         if self.generator is None or self.generator.device != device:
             self.generator = torch.Generator(device).manual_seed(self.seed)
         return self.generator
@@ -179,4 +226,4 @@ def _shapes(model: nn.Module, inputs: Tensor) -> dict[Membrane, tuple[int, ...]]
     return {layer: found[layer] for layer in layers if layer in found}
 
 
-__all__ = ["Faults", "MembraneNoise", "Rounded", "faulty"]
+__all__ = ["Faults", "MembraneNoise", "Rounded", "SpikeDelay", "faulty", "lost_share"]

@@ -1,8 +1,9 @@
 """From values to spikes: what turns data without a time axis into sequences [T, N, *].
 
-The encoders (``constant``, ``intensity``, ``poisson``, ``latency``) take ``(x, T)`` and are found
-by name; ``level_crossing`` turns signals that already have a time axis into ON and OFF events.
-Only ``constant`` and ``intensity`` pass a gradient to their input.
+The encoders (``constant``, ``intensity``, ``poisson``, ``latency``, and ``recorded`` for what has a
+time axis already) take ``(x, T)`` and are found by name; ``level_crossing`` turns signals that
+already have a time axis into ON and OFF events.
+Only ``constant``, ``intensity`` and ``recorded`` pass a gradient to their input.
 """
 
 from typing import Literal
@@ -48,6 +49,33 @@ def intensity(x: Tensor, T: int) -> Tensor:
         x [N, *] -> x_seq [T, N, *], a read-only view of x
     """
     return constant(x, T)
+
+
+@register("encoder", "recorded")
+def recorded(x: Tensor, T: int) -> Tensor:
+    """Sequences as they were recorded, in as many steps: nothing is encoded.
+
+    x_seq[t] = x[:, t]
+
+    Args:
+        x: sequences; in a run what they hold is normalised.
+        T: number of steps that they have, >= 1.
+    Shape:
+        x [N, T, *] -> x_seq [T, N, *], a view of x
+    Raises:
+        ValueError: T < 1, or x has other than T steps.
+
+    Example:
+        >>> recorded(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), 2).tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
+    """
+    _check_steps(T)
+    if x.dim() < 2 or x.shape[1] != T:
+        raise ValueError(
+            f"expected sequences [N, T = {T}, *], got {tuple(x.shape)}; what has no steps of its "
+            "own needs another encoder, as constant"
+        )
+    return x.transpose(0, 1)
 
 
 @register("encoder", "poisson")

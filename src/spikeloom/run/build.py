@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from spikeloom import data, functional, layers, learning, losses, models  # noqa: F401 they register
 from spikeloom.registry import UnknownNameError, find, kinds, unknown
-from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedules
+from spikeloom.run import nir_model, optimize  # noqa: F401 they register, too
 from spikeloom.run.config import ConfigError, Part
 
 # Parts that are made many times over: their users get a function that makes one.

@@ -7,7 +7,7 @@ from typing import Any
 
 from spikeloom import data, functional, layers, learning, losses, models  # noqa: F401 they register
 from spikeloom.registry import Entry, UnknownNameError, entries, find, kinds, unknown
-from spikeloom.run import optimize  # noqa: F401 registers optimizers and schedules
+from spikeloom.run import nir_model, optimize  # noqa: F401 they register, too
 from spikeloom.run.build import HANDED, hints_of, kind_of
 from spikeloom.run.config import AnyPart, Config, Part, load, recipes
 from spikeloom.run.study import Study, load_study, studies

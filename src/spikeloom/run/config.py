@@ -177,9 +177,18 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Config:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin} is not valid TOML: {error}") from error
+    return validate(with_overrides(tree, overrides), origin)
+
+
+def with_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The tree, changed in place by ``key=value`` with dotted keys, as in :func:`load`.
+
+    Raises:
+        ConfigError: an override of another form, or of what is not there.
+    """
     for override in overrides:
         _override(tree, override)
-    return validate(tree, origin)
+    return tree
 
 
 def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:

@@ -119,7 +119,9 @@ def sample(
     """
     model.eval()
     x, y = task.source.test.__getitems__(task.splits.test[:1].tolist())
-    out = {"input": x[0].float() / 255}
+    whole = x[:, None] if x.dim() == 4 else x
+    shown = whole[0].float().sum(0)  # all steps of a sequence in one picture
+    out = {"input": shown / (255 if x.dim() == 4 else max(1.0, float(shown.max())))}
     currents: dict[str, Tensor] = {}
     hooks = [
         module.register_forward_pre_hook(_remember(currents, name))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from spikeloom.deploy import Faults, faulty
+from spikeloom.deploy import Faults, faulty, lost_share
 from spikeloom.report.figures import bands
 from spikeloom.report.paired import mean_sd
 from spikeloom.report.svg import standalone
@@ -30,6 +30,7 @@ UNITS = {
     "noise": "membrane noise at every step",
     "bits": "bits of every weight",
     "dead": "share of dead neurons",
+    "delay": "probability that a spike is a step late",
 }
 Told = Callable[[str, float, int, float], None]
 
@@ -58,8 +59,9 @@ def study(
 ) -> dict[str, Any]:
     """Score a run on faulty chips; writes ``faults.json`` and a figure for each fault.
 
-    The run itself stays as it is. Each chip is scored with the run's weights, and, to calibrate,
-    again after updates on that chip, which start from these weights.
+    Rows of delays also say which share of the spikes was ``lost`` after the last step. The run
+    itself stays as it is. Each chip is scored with the run's weights, and, to calibrate, again
+    after updates on that chip, which start from these weights.
 
     Args:
         folder: a run, finished or with a checkpoint.
@@ -134,6 +136,8 @@ def _row(
     for number in range(chips.count):
         chip = faulty(model, faults, inputs, chip=number)
         row["accuracy"].append(_accuracy(task, chip))
+        if faults.delay:
+            row.setdefault("lost", []).append(lost_share(chip))
         if chips.calibrate:
             with aside(task.device):
                 reseed(task.config.run.seed, "chip", number)

@@ -95,7 +95,7 @@ def built(config: Config, root: Path | None = None) -> tuple[nn.Module, tuple[in
     Raises:
         ConfigError: something is unknown, out of range, or does not fit together.
     """
-    bind(config.data, "dataset", root=root)
+    bind(config.data, "dataset", root=root, T=config.model.T)
     in_shape: tuple[int, ...]
     if config.data.name in KNOWN:
         in_shape, num_classes = KNOWN[config.data.name]

@@ -20,7 +20,7 @@ from spikeloom.run.record import BEST, LAST, METRICS, write_lines
 from spikeloom.run.stage import State, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
-Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W] and labels [B]
+Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W], or sequences of them, and labels [B]
 Sums = tuple[float, float, float]  # loss, right, count
 
 

@@ -105,7 +105,7 @@ def _data(root: Path | None) -> Iterator[Finding]:
 def _dataset(name: str, root: Path | None, **arguments: Any) -> Finding:
     part = Part.model_validate({"name": name, **arguments})
     try:
-        source = build(part, "dataset", root=root)
+        source = build(part, "dataset", root=root, T=1)
     except FileNotFoundError:
         hint = "put its files under the data root, or let a run fetch them: data.download=true"
         return Finding(f"data: {name}", "not there", False, hint)

@@ -39,7 +39,7 @@ from spikeloom.run.record import (
     write_json,
 )  # fmt: skip
 from spikeloom.run.stage import rehearse
-from spikeloom.run.task import Task, device_of, prepare
+from spikeloom.run.task import RECORDED, Task, device_of, prepare
 from spikeloom.run.teach import rehearse_teacher, taught_by, teach
 from spikeloom.run.teacher import TEACHER
 
@@ -213,7 +213,9 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
 def twin_of(config: Config) -> Config:
     """The same run with rectifiers for neurons and one time step."""
     tree = config.model_dump(mode="json", exclude_none=True)
-    tree["model"] |= {"neuron": {"name": "relu"}, "T": 1, "encoder": {"name": "constant"}}
+    tree["model"] |= {"neuron": {"name": "relu"}, "T": 1}
+    if config.model.encoder.name != RECORDED:
+        tree["model"]["encoder"] = {"name": "constant"}
     for end in ("readout", "head"):
         tree["model"].pop(end, None)
     for phase in tree["phase"]:

@@ -17,6 +17,7 @@ from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
 from spikeloom.run.teacher import teacher_config
 
+RECORDED = "recorded"  # the encoder of data with steps of their own
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -55,6 +56,8 @@ class Task:
     def batch(self, x: Tensor, y: Tensor, *, training: bool, whole: int | None = None) -> Batch:
         """Pixels to a sequence on the device: augmented if training, normalised, encoded.
 
+        What comes with steps of its own, [B, T, C, H, W], is put in order by ``recorded``.
+
         Args:
             whole: images of the global batch that x is this process's share of, if the encoder is
                 to draw for x what it would draw in one process.
@@ -68,7 +71,8 @@ class Task:
             x = x if x.is_floating_point() else unit(x)
         T, procs = self.config.model.T, self.procs
         if whole is None or procs.world == 1 or self.normalised:
-            x = x.contiguous(memory_format=torch.channels_last)
+            if x.dim() == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
             return Batch(self.encode(x, T), y)
         among = x.new_zeros(whole, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
         among[procs.rank :: procs.world] = x
@@ -87,7 +91,7 @@ class Task:
     @property
     def normalised(self) -> bool:
         """Currents are normalised; encoders that need intensities get them in 0..1."""
-        return self.config.model.encoder.name == "constant"
+        return self.config.model.encoder.name in ("constant", RECORDED)
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
@@ -161,7 +165,7 @@ def read(config: Config, root: Path | None) -> Source:
     """
     folder = root or (Path(config.data.root) if config.data.root else None)
     try:
-        source: Source = build(config.data, "dataset", root=folder)
+        source: Source = build(config.data, "dataset", root=folder, T=config.model.T)
     except OSError as error:
         raise ConfigError(str(error)) from error
     return source
@@ -202,12 +206,19 @@ def _try(task: Task) -> None:
     buffers = {name: buffer.clone() for name, buffer in task.model.named_buffers()}
     try:
         x, y = task.source.train.__getitems__(part)
+        if x.dim() == 5 and task.config.model.encoder.name != RECORDED:
+            raise ConfigError(
+                f"{task.source.name} has steps of its own, which leaves nothing to encode; set "
+                f"model.encoder = {RECORDED!r}, not {task.config.model.encoder.name!r}"
+            )
         task.model.train()
         with torch.no_grad(), task.autocast():
             logits = task.model(task.batch(x, y, training=True).x_seq)
             logits = of_batch(logits, y)
         for name, buffer in task.model.named_buffers():
             buffer.copy_(buffers[name])  # running averages have seen nothing yet
+    except ConfigError:
+        raise
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(
             f"{task.source.name} images {task.source.shape} do not go through "

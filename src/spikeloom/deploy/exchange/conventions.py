@@ -40,12 +40,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Convention:
-    """A named way to step through nodes; ``dt`` None: the caller must say it."""
+    """A named way to step through nodes; ``dt`` None: the caller must say it.
+
+    ``at_rest``: whether the bias of a map that leads back counts from the first step.
+    """
 
     name: str
     about: str
     read: Callable[[str, Any, float], Steps | nn.Module]
     dt: float | None = None
+    at_rest: bool = True
 
 
 def chain_of(name: str, node: Any, convention: Convention, dt: float) -> Chain:
@@ -227,12 +231,20 @@ CONVENTIONS = {
         Convention("euler", "forward Euler of the node's equations; needs dt", _solved(_euler)),
         Convention("exponential", "their exact decay over a step; needs dt", _solved(_exponential)),
         Convention(
-            "norse", "dt 1e-3, Euler, r of LIF left out, reset to 0, fires above", _norse, 1e-3
+            "norse",
+            "dt 1e-3, Euler, r of LIF left out, reset to 0, fires above",
+            _norse,
+            1e-3,
+            at_rest=False,
         ),
         Convention("sinabs", "tau in steps, exp(-1/tau), several spikes a step", _sinabs, 1.0),
         Convention("snntorch", "dt 1e-4, Euler, reset to 0, fires above", _snntorch, 1e-4),
         Convention(
-            "spikingjelly", "dt 1e-4, Euler, r 1 or tau/dt, fires at threshold", _spikingjelly, 1e-4
+            "spikingjelly",
+            "dt 1e-4, Euler, r 1 or tau/dt, fires at threshold",
+            _spikingjelly,
+            1e-4,
+            at_rest=False,
         ),
     )
 }

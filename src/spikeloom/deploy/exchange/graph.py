@@ -1,11 +1,13 @@
 """A network as nodes and edges, as files of other libraries describe it, made of our layers.
 
 What enters a node is the sum of what its edges bring. An edge that closes a cycle brings what its
-source put out one step before, nothing at the first step.
+source put out one step before, and at the first step what it puts out while all neurons are silent:
+nothing, but for the bias of a map. Where ``at_rest`` is false it brings nothing at all then.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.functional.sequence import check_sequence, sequence
@@ -25,6 +27,7 @@ class Graph(nn.Module):
         edges: pairs of names, in the order in which what they bring is added up.
         in_shape: [*] of one sample.
         delayed: edges that bring the step before; found by a walk from the input if None.
+        at_rest: whether the bias of a map that leads back is there from the first step.
     Shape:
         x_seq [T, N, *in_shape] -> [T, N, *]
     Raises:
@@ -47,12 +50,14 @@ class Graph(nn.Module):
         *,
         in_shape: Sequence[int],
         delayed: Sequence[Edge] | None = None,
+        at_rest: bool = True,
     ) -> None:
         super().__init__()
         self.names = tuple(layers)
         self.layers = nn.ModuleList(layers.values())  # a name may hold dots
         self.edges = tuple(edges)
         self.in_shape = tuple(in_shape)
+        self.at_rest = at_rest
         _check(self.names, self.edges)
         self.delayed = tuple(closing(self.edges)) if delayed is None else tuple(delayed)
         ahead = [edge for edge in self.edges if edge not in self.delayed]
@@ -89,9 +94,10 @@ class Graph(nn.Module):
     def _by_step(self, x_seq: Tensor) -> dict[str, Tensor]:
         layers, states = self.named(), dict.fromkeys(self.names)
         passed: list[dict[str, Tensor]] = []
+        silent = self._silent(x_seq[:1]) if self.at_rest else {}
         for x in x_seq.split(1):
             values = {INPUT: x}
-            before = passed[-1] if passed else {}
+            before = passed[-1] if passed else silent
             for name in self.order:
                 parts = [(before if late else values).get(s) for s, late in self.sources[name]]
                 value = total([part for part in parts if part is not None])
@@ -104,6 +110,17 @@ class Graph(nn.Module):
                 values[name] = value
             passed.append(values)
         return {name: sequence([values[name][0] for values in passed]) for name in passed[0]}
+
+    def _silent(self, x: Tensor) -> dict[str, Tensor]:
+        """What every layer puts out in a step without input in which no neuron fires."""
+        layers, values = self.named(), {INPUT: torch.zeros_like(x)}
+        for name in self.order:
+            parts = [values[s] for s, late in self.sources[name] if not late and s in values]
+            if name != OUTPUT and parts:
+                value, layer = total(parts), layers[name]
+                own = isinstance(layer, Temporal)
+                values[name] = torch.zeros_like(value) if own else layer(value)
+        return values
 
 
 def total(parts: Sequence[Tensor]) -> Tensor:

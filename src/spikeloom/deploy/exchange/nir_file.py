@@ -85,7 +85,7 @@ def to_nir(
     graph = graph_of(model, sample)
     nodes = nir_graph(graph, dt=dt, rule=rule)
     expected = watched(model, sample)
-    data = path.with_suffix(f".data{path.suffix}")
+    data = data_of(path)
     with _whole(path) as draft:
         nir.write(str(draft), nodes)
     with _whole(data) as draft:
@@ -120,6 +120,7 @@ def nir_graph(graph: Graph, *, dt: float = DT, rule: Rule = "euler") -> Any:
         "rule": rule,
         "sums": "what enters a node in the same step, in the order of the edges",
         "delayed": "\n".join("\t".join(edge) for edge in graph.delayed),
+        "at_rest": graph.at_rest,
     }
     checked = all(map(checkable, nodes.values()))
     edges = [tuple(edge) for edge in graph.edges]
@@ -170,7 +171,8 @@ def from_nir(
         (ends.get(source, source), ends.get(target, first.get(target, target)))
         for source, target in edges
     ]
-    return _graph(layers, [*renamed, *inner], nodes, ends, about, first)
+    at_rest = chosen.at_rest if chosen is not None else bool(about.get("at_rest", True))
+    return _graph(layers, [*renamed, *inner], nodes, ends, about, first, at_rest=at_rest)
 
 
 def _graph(
@@ -180,6 +182,8 @@ def _graph(
     ends: Mapping[str, str],
     about: Mapping[str, Any],
     first: Mapping[str, str],
+    *,
+    at_rest: bool,
 ) -> Graph:
     entry = next(node for name, node in nodes.items() if ends.get(name) == INPUT)
     (shape,) = entry.input_type.values()
@@ -189,27 +193,42 @@ def _graph(
         delayed = [(source, first.get(target, target)) for source, target in pairs]
     try:
         in_shape = tuple(int(size) for size in np.atleast_1d(shape))
-        return Graph(layers, edges, in_shape=in_shape, delayed=delayed)
+        return Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=at_rest)
     except ValueError as error:
         raise DamagedFileError(f"this graph cannot run: {error}") from error
 
 
-def verify(path: Path | str, data: Path | str | None = None) -> tuple[Agreement, ...]:
-    """Run a file of ours on the inputs recorded with it, and compare the spikes.
+def data_of(path: Path) -> Path:
+    """Where the recorded data of a file lie: ``net.data.nir`` beside ``net.nir``."""
+    return path.with_suffix(f".data{path.suffix}")
+
+
+def verify(
+    path: Path | str,
+    data: Path | str | None = None,
+    *,
+    convention: str | None = None,
+    dt: float | None = None,
+) -> tuple[Agreement, ...]:
+    """Run a file on the inputs recorded with it, and compare what its nodes put out.
 
     Args:
         path: the file.
         data: the recorded data; ``net.data.nir`` beside ``net.nir`` unless told otherwise.
+        convention: as in :func:`from_nir`, for files that are not ours.
+        dt: likewise.
     Raises:
         DamagedFileError: one of the files cannot be read, or they do not belong together.
         FileNotFoundError: one is not there.
+        Unsupported: a file that needs a convention, and none is given.
     """
     nir, path = package("nir", "nir"), Path(path)
-    graph = from_nir(path)
-    data = Path(data) if data is not None else path.with_suffix(f".data{path.suffix}")
+    graph = from_nir(path, convention=convention, dt=dt)
+    ends = ends_of(flat(_read(path))[0])
+    data = Path(data) if data is not None else data_of(path)
     with _reading(data):
         found = nir.read_data(str(data)).nodes
-        values = {name: _unrecorded(node) for name, node in found.items()}
+        values = {ends.get(name, name): _unrecorded(node) for name, node in found.items()}
         x_seq = values[INPUT].unflatten(2, graph.in_shape).float()
     own = _activations(graph, x_seq)
     if missing := values.keys() - own.keys():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeloom.deploy.exchange.arrays import as_tensor, full
 from spikeloom.deploy.exchange.pieces import Delay, Heaviside, Scale
+from spikeloom.deploy.exchange.primitives import PRIMITIVES
 from spikeloom.layers import Linear, OverTime
 from spikeloom.registry import Unsupported
 
@@ -75,8 +76,13 @@ def layer_from(name: str, node: Any, dt: float | None) -> nn.Module:
             return Heaviside(as_tensor(node.threshold))
         case "Delay":
             return _delay(name, node, dt)
+        case "Identity":
+            return nn.Identity()
         case kind:
-            raise Unsupported(f"{name}: a node of type {kind}, which is not known here")
+            raise Unsupported(
+                f"{name}: a node of type {kind}, which is not known here; known are "
+                f"{', '.join(PRIMITIVES)}"
+            )
 
 
 def checkable(node: Any) -> bool:
