@@ -57,6 +57,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         cpu(recurrent.recurrent_lif, recurrent.objections),
         truth(functional.recurrent_lif),
     ),
+    "event_stream": (truth(functional.event_stream),),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
     "lif_rate": (cpu(rates.lif_rate, rates.objections), truth(functional.lif_rate)),
