@@ -1,5 +1,6 @@
-"""Trained networks elsewhere: as bits, on chips with faults, and in files of other libraries."""
+"""Trained networks elsewhere: as bits, by events, on chips with faults, and in files of other libraries."""
 
+from spikeloom.deploy.events import EventNetwork, EventRun, compile_events, differing_spikes
 from spikeloom.deploy.exchange.agreement import Agreement
 from spikeloom.deploy.exchange.conventions import CONVENTIONS
 from spikeloom.deploy.exchange.foreign import from_modules
@@ -17,11 +18,15 @@ __all__ = [
     "CONVENTIONS",
     "Agreement",
     "DamagedFileError",
+    "EventNetwork",
+    "EventRun",
     "Exported",
     "ExportedOnnx",
     "Faults",
     "Graph",
     "Packed",
+    "compile_events",
+    "differing_spikes",
     "faulty",
     "fit_weights",
     "from_modules",

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -215,6 +216,35 @@ def check_clockless(model: nn.Module) -> None:
             raise Unsupported(f"this network cannot run event by event: {reason}")
 
 
+class Clocked:
+    """The network step by step in float64, with all its spikes: what events are compared with.
+
+    Args:
+        model: the network; stays as it is.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = copy.deepcopy(model).double().cpu().eval()
+        self.seen: dict[str, Tensor] = {}
+        for name, module in self.model.named_modules():
+            if isinstance(module, Neuron):
+                module.register_forward_hook(partial(self._note, name))
+
+    def __call__(self, x_seq: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What comes out, and the spikes of each layer.
+
+        Shape:
+            x_seq [T, N, *] -> logits_seq [T, N, K], spikes [T, N, *]
+        """
+        with torch.no_grad():
+            logits_seq: Tensor = self.model(x_seq.double().cpu())
+        spikes, self.seen = self.seen, {}
+        return logits_seq, spikes
+
+    def _note(self, name: str, _layer: nn.Module, _inputs: object, out: Tensor) -> None:
+        self.seen[name] = out
+
+
 def differing_spikes(model: nn.Module, net: EventNetwork, x_seq: Tensor) -> dict[str, int]:
     """How many spikes of each layer differ between a clocked network and its events.
 
@@ -223,15 +253,17 @@ def differing_spikes(model: nn.Module, net: EventNetwork, x_seq: Tensor) -> dict
     Shape:
         x_seq [T, N, *in_shape]
     """
-    clocked = copy.deepcopy(model).double().cpu().eval()
-    seen: dict[str, Tensor] = {}
-    for name, module in clocked.named_modules():
-        if isinstance(module, Neuron):
-            module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
-    with torch.no_grad():
-        clocked(x_seq.double().cpu())
-    fired = net.spike_seqs(net.run(x_seq.double().cpu()))
+    _, clocked = Clocked(model)(x_seq)
+    return differing(net.spike_seqs(net.run(x_seq.double().cpu())), clocked)
+
+
+def differing(ours: Mapping[str, Tensor], clocked: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many spikes of each layer differ.
+
+    Shape:
+        of each layer [T, N, *]
+    """
     return {
-        name: int((spikes.flatten(2) != seen[name].flatten(2)).sum())
-        for name, spikes in fired.items()
+        name: int((spikes.flatten(2) != clocked[name].flatten(2)).sum())
+        for name, spikes in ours.items()
     }

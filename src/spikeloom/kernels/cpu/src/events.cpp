@@ -78,6 +78,18 @@ inline void row_arrives(const EventHop* hops, int64_t count, int64_t place, int6
       deliver<T>(hops + 1, count - 1, place, first + o, row[o] * value, unit && !weighted, to, done);
 }
 
+// A column of weights to one channel of all places.
+template <class T>
+void column_arrives(int64_t channel, const T* column, int64_t places, int64_t synapses,
+                    T value, bool unit, Hearing<T>& to, Operations& done) {
+  note(done, unit, synapses);
+  if (to.count < places)
+    for (int64_t p = 0; p < places; ++p)
+      if (column[p] != 0) touch(to, p);
+  T* current = to.current + channel;
+  for (int64_t p = 0; p < places; ++p) current[p * to.channels] += column[p] * value;
+}
+
 template <class T>
 void deliver(const EventHop* hops, int64_t count, int64_t place, int64_t channel, T value, bool unit,
              Hearing<T>& to, Operations& done) {
@@ -85,8 +97,10 @@ void deliver(const EventHop* hops, int64_t count, int64_t place, int64_t channel
   const T* weights = static_cast<const T*>(h.weights);
   if (h.kind == MIXING) {
     const int64_t places = h.out_height * h.out_width;
-    const int64_t head = channel / h.group;
-    const T* row = weights + (head * places + place) * places;
+    const int64_t head = channel / h.group, from = head * places + place;
+    const T* row = weights + from * places;
+    if (count == 1)
+      return column_arrives<T>(channel, row, places, h.synapses[from], value, unit, to, done);
     for (int64_t p = 0; p < places; ++p)
       row_arrives<T>(hops, count, p, channel, row + p, 1, row[p] != 0, value, unit, to, done);
     return;
@@ -120,16 +134,23 @@ bool silent(const Neurons<T>& n, int64_t first) {
   return changed;
 }
 
+template <class Mask>
+inline bool any(Mask mask) {
+  uint64_t bits[BYTES / sizeof(uint64_t)], found = 0;
+  std::memcpy(bits, &mask, BYTES);
+  for (uint64_t part : bits) found |= part;
+  return found != 0;
+}
+
 template <class T>
-void charge(const Neurons<T>& n, int64_t first) {
-  int64_t i = first, end = first + n.channels;
-  if (n.rest == 0)
-    for (; i + Lanes<T>::COUNT <= end; i += Lanes<T>::COUNT) {
-      const auto x = load(n.bias + i) + load(n.current + i);
-      store<T>(n.v + i, load(n.keep + i) * load(n.v + i) + load(n.gain + i) * x);
+inline int64_t spikes_among(const Neurons<T>& n, int64_t i, int64_t end, int64_t* fired) {
+  int64_t count = 0;
+  for (; i < end; ++i)
+    if (fires(n, i, n.v[i])) {
+      n.v[i] = after_spike(n, i, n.v[i]);
+      fired[count++] = i;
     }
-  for (; i < end; ++i) n.v[i] = charged(n, i, n.v[i], n.bias[i] + n.current[i]);
-  std::memset(n.current + first, 0, n.channels * sizeof(T));
+  return count;
 }
 
 template <class T>
@@ -137,13 +158,21 @@ int64_t decide(const Neurons<T>& n, int64_t place, int64_t last, int64_t time, i
   const int64_t first = place * n.channels;
   for (int64_t step = last + 1; step < time && silent(n, first); ++step) {
   }
-  charge(n, first);
-  int64_t count = 0;
-  for (int64_t i = first; i < first + n.channels; ++i)
-    if (fires(n, i, n.v[i])) {
-      n.v[i] = after_spike(n, i, n.v[i]);
-      fired[count++] = i;
-    }
+  constexpr int64_t LANES = Lanes<T>::COUNT;
+  int64_t i = first, count = 0;
+  const int64_t end = first + n.channels;
+  for (; n.rest == 0 && i + LANES <= end; i += LANES) {
+    const auto x = load(n.bias + i) + load(n.current + i);
+    const auto h = load(n.keep + i) * load(n.v + i) + load(n.gain + i) * x;
+    const auto threshold = load(n.threshold + i);
+    store<T>(n.v + i, h);
+    if (any(n.strict ? h > threshold : h >= threshold))
+      count += spikes_among(n, i, i + LANES, fired + count);
+  }
+  for (int64_t rest = i; rest < end; ++rest)
+    n.v[rest] = charged(n, rest, n.v[rest], n.bias[rest] + n.current[rest]);
+  count += spikes_among(n, i, end, fired + count);
+  std::memset(n.current + first, 0, n.channels * sizeof(T));
   return count;
 }
 

@@ -151,8 +151,9 @@ class Network final : public Run {
   }
 
   Bucket<T>& bucket(int64_t time) {
+    if (time == latest_time_) return *latest_;
     auto found = buckets_.find(time);
-    if (found != buckets_.end()) return *found->second;
+    if (found != buckets_.end()) return remember(time, *found->second);
     std::unique_ptr<Bucket<T>> made;
     if (spare_.empty()) {
       made.reset(new Bucket<T>);
@@ -162,7 +163,13 @@ class Network final : public Run {
       made = std::move(spare_.back());
       spare_.pop_back();
     }
-    return *(buckets_[time] = std::move(made));
+    return remember(time, *(buckets_[time] = std::move(made)));
+  }
+
+  Bucket<T>& remember(int64_t time, Bucket<T>& found) {
+    latest_time_ = time;
+    latest_ = &found;
+    return found;
   }
 
   void send(int64_t c, int64_t neuron, T value, int64_t time) {
@@ -202,7 +209,8 @@ class Network final : public Run {
     Bucket<T>& bucket = *found->second;
     for (int64_t p = 0; p < call_.populations; ++p) turn(p, bucket);
     spare_.push_back(std::move(found->second));
-    buckets_.erase(now_);
+    buckets_.erase(found);
+    latest_time_ = NEVER;
   }
 
   // Everything that a step brings to a population arrives; then its neurons decide.
@@ -353,7 +361,8 @@ class Network final : public Run {
   std::map<int64_t, std::unique_ptr<Bucket<T>>> buckets_;
   std::vector<std::unique_ptr<Bucket<T>>> spare_;
   std::priority_queue<Entry<T>, std::vector<Entry<T>>, std::greater<Entry<T>>> heap_;
-  int64_t now_ = 0;
+  Bucket<T>* latest_ = nullptr;
+  int64_t now_ = 0, latest_time_ = NEVER;
   uint64_t serial_ = 0;
 };
 
