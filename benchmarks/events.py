@@ -3,12 +3,12 @@
 Layers alone, with random spikes as their input and one LIF population behind: a 3x3 convolution
 128 -> 128 of 16 x 16, a dense map 4096 -> 1024, token mixing of 384 channels in 32 heads over 64
 tokens. And a network: 3x3 convolutions of 64, 128 (stride 2), 128, 256 (stride 2) and 256 channels
-on 32 x 32 with LIF neurons, then a read-out of 10; its input and its neurons have the wanted
-activity, set by the scale of the weights. T steps of one sample in a call; a row's time is that of
+on 32 x 32 with LIF neurons, then a read-out of 10; its input and its neurons are as active as is
+wanted, by the scale of the weights. T steps of one sample in a call; a row's time is that of
 the call. Neurons: h[t] = v[t-1] / 2 + x[t], threshold 1, hard reset; no constant currents.
 
-``clocked`` is the model as it is, ``packed`` the same on bits, both in float32. Results are compared
-first: events in float64 must give the spikes of the clocked network in float64, all of them.
+``clocked`` is the model as it is, ``packed`` the same on bits, both in float32. Results are first
+compared: events in float64 must give the spikes of the clocked network in float64, all of them.
 Operations per second count synapses that a spike or number reached; for the clocked columns, those
 that the events would have made in its time.
 
@@ -121,7 +121,9 @@ def infer_or_none(model: nn.Module, x_seq: Tensor):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rates", type=float, nargs="+", default=[0.01, 0.05, 0.1, 0.2])
-    parser.add_argument("--what", nargs="+", default=["convolution", "dense", "token mixing", "network"])
+    parser.add_argument(
+        "--what", nargs="+", default=["convolution", "dense", "token mixing", "network"]
+    )
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each table")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch has them")

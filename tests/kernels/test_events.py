@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.functional import Late, event_stream
-from spikeloom.functional.program import Window
 from spikeloom.functional.events import Connection, EventProgram, Weights
+from spikeloom.functional.program import Window
 from spikeloom.kernels import CannotServeError, door, explain, use
 from spikeloom.kernels.cpu import native
 from tests.kernels.event_programs import events, program, rule

@@ -1,4 +1,4 @@
-"""Trained networks elsewhere: as bits, by events, on chips with faults, and in files of other libraries."""
+"""Trained networks elsewhere: as bits, by events, on faulty chips, in files of other libraries."""
 
 from spikeloom.deploy.events import EventNetwork, EventRun, compile_events, differing_spikes
 from spikeloom.deploy.exchange.agreement import Agreement

@@ -100,7 +100,11 @@ def kernel(
         Unsupported: a padding that is not zeros.
     """
     weight = layer.weight.detach().clone().to(dtype)
-    bias = zeros(len(weight), dtype) if layer.bias is None else layer.bias.detach().to(dtype, copy=True)
+    bias = (
+        zeros(len(weight), dtype)
+        if layer.bias is None
+        else layer.bias.detach().to(dtype, copy=True)
+    )
     _, H, W = shape
     if isinstance(layer, nn.Linear):
         term = Term(source, weight.unflatten(1, shape), Window((H, W)), name=name)
@@ -189,9 +193,7 @@ def neurons_of(
     return Neurons(kind, given, name)
 
 
-def _fixed(
-    name: str, value: Any, sample: tuple[int, ...], shape: Shape, dtype: torch.dtype
-) -> Any:
+def _fixed(name: str, value: Any, sample: tuple[int, ...], shape: Shape, dtype: torch.dtype) -> Any:
     """The value as it is now: one, or as it is repeated over [C, H, W]."""
     if isinstance(value, Decay):
         return Decay(_fixed(name, value.keep, sample, shape, dtype), value.decay_input)

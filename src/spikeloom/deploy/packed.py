@@ -81,9 +81,7 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
     return Packed(planned(program, sample, break_even))
 
 
-def recorded(
-    model: nn.Module, sample: Tensor, *, joins: bool = False
-) -> tuple[list[Step], int]:
+def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
     """:func:`record` in evaluation mode; every module is then in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -47,9 +47,7 @@ class Step:
     shape: tuple[int, ...]
 
 
-def record(
-    model: nn.Module, x_seq: Tensor, *, joins: bool = False
-) -> tuple[list[Step], int]:
+def record(model: nn.Module, x_seq: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
     """Run a model and return its steps, and the number of the value that came out; 0 went in.
 
     Args:

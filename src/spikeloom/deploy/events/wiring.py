@@ -82,9 +82,7 @@ class Wiring:
         if not isinstance(last, Sum) or last.neurons is None:
             zero = torch.zeros(last.shape, dtype=torch.float64)
             self._populate(_read_out(last.name, zero, zero + 1), self.values[-1])
-        return EventProgram(
-            self.program.in_shape, tuple(self.populations), tuple(self.connections)
-        )
+        return EventProgram(self.program.in_shape, tuple(self.populations), tuple(self.connections))
 
     def _node(self, node: Node) -> Current:
         if isinstance(node, Sum):
@@ -209,21 +207,23 @@ def through(hop: Hop, x: Any) -> Tensor:
     """
     x = torch.as_tensor(x)
     if isinstance(hop, Mixing):
-        return token_mixing(x.flatten(1), hop.weight).reshape(hop.out_shape)
+        mixed: Tensor = token_mixing(x.flatten(1), hop.weight)
+        return mixed.reshape(hop.out_shape)
     w = hop.window
     if isinstance(hop, Pool):
         if w == Window():
-            return x.reshape(hop.out_shape) * hop.scale
-        pooled = F.avg_pool2d(x[None], w.kernel, w.stride, w.padding, divisor_override=1)
+            scaled: Tensor = x.reshape(hop.out_shape) * hop.scale
+            return scaled
+        pooled: Tensor = F.avg_pool2d(x[None], w.kernel, w.stride, w.padding, divisor_override=1)
         return pooled[0] * hop.scale
     groups = hop.in_shape[0] // hop.weight.shape[1]
-    y = F.conv2d(x[None], hop.weight, None, w.stride, w.padding, w.dilation, groups)[0]
+    y: Tensor = F.conv2d(x[None], hop.weight, None, w.stride, w.padding, w.dilation, groups)[0]
     behind = hop.out_shape[0] - hop.first - len(y)
     return F.pad(y, (0, 0, 0, 0, hop.first, behind))
 
 
 def multiplied_out(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
-    """A way to few numbers as one map of all neurons, if it is not one and that is not too large."""
+    """A way to few numbers as one map of all neurons, if that is not too large."""
     shape, out = hops[0].in_shape, hops[-1].out_shape
     if len(hops) == 1 or prod(shape) * prod(out) > MULTIPLIED_OUT:
         return hops

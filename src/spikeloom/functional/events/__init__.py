@@ -1,6 +1,7 @@
 """Event-driven execution: programs, and the stream that runs them one event at a time."""
 
 from spikeloom.functional.events.draws import ON_TIME, Late
+from spikeloom.functional.events.heap import EventStream, event_stream
 from spikeloom.functional.events.program import (
     Connection,
     EventProgram,
@@ -10,14 +11,7 @@ from spikeloom.functional.events.program import (
     Population,
     Weights,
 )
-from spikeloom.functional.events.stream import (
-    Counts,
-    Events,
-    EventStream,
-    Stream,
-    event_stream,
-    events_of,
-)
+from spikeloom.functional.events.stream import Counts, Events, Stream, events_of
 
 __all__ = [
     "ON_TIME",

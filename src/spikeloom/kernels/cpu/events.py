@@ -186,9 +186,8 @@ class Packed:
         return own
 
     def _hop(self, hop: Hop) -> EventHop:
-        (C, _, W), (O, H_out, W_out) = hop.in_shape, hop.out_shape
-        made = EventHop(in_channels=C, in_width=W, out_channels=O, out_height=H_out)
-        made.out_width = W_out
+        C, _, W = hop.in_shape
+        made = EventHop(WEIGHTS, C, W, *hop.out_shape)
         if not isinstance(hop, Mixing):
             w = hop.window
             made.kernel, made.stride = (c_int64 * 2)(*w.kernel), (c_int64 * 2)(*w.stride)
@@ -196,12 +195,11 @@ class Packed:
         if isinstance(hop, Pool):
             made.kind, made.scale = POOL, hop.scale
             return made
-        made.kind = MIXING if isinstance(hop, Mixing) else WEIGHTS
-        if isinstance(hop, Weights):
+        if isinstance(hop, Mixing):
+            made.kind, made.group = MIXING, C // len(hop.weight)
+        else:
             made.group = hop.weight.shape[1]
             made.width, made.first = len(hop.weight) * made.group // C, hop.first
-        else:
-            made.group = C // len(hop.weight)
         rows, synapses = self._rows(hop)
         made.weights, made.synapses = rows.data_ptr(), synapses.data_ptr()
         return made
