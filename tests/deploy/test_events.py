@@ -58,7 +58,7 @@ def built(kind, *args, **options):
 
 def sparse(T=4, N=2, shape=SHAPE):
     generator = torch.Generator().manual_seed(1)
-    x_seq = torch.rand(T, N, *shape, generator=generator, dtype=torch.float64)
+    x_seq = 3 * torch.rand(T, N, *shape, generator=generator, dtype=torch.float64)
     return x_seq * (torch.rand(T, N, *shape, generator=generator) < 0.3)
 
 
@@ -99,7 +99,7 @@ def test_without_delay_every_spike_is_that_of_the_clocked_network(name, T):
     logits_seq, clocked = Clocked(model)(x_seq)
     ours = net.spike_seqs(run)
     assert set(ours) == set(clocked)
-    assert sum(run.counts.spikes) > 20
+    assert sum(run.counts.spikes) > 5 * T
     assert not any(differing(ours, clocked).values())
     assert torch.allclose(run.logits_seq, logits_seq, atol=1e-12)
     assert torch.equal(run.decisions, logits_seq.mean(0).argmax(-1))
@@ -153,8 +153,8 @@ def test_a_residual_stream_is_heard_by_all_its_readers_and_sent_by_nobody():
         for name in names
     }
     stream = ["input", "stem.main.11", "stages.0.0.body.5", "stages.0.1.body.3"]
-    assert heard["stages.1.0.body.0"] == stream
-    assert heard["stages.0.0.body.0"] == stream[:2]
+    assert sorted(heard["stages.1.0.body.0"]) == sorted(stream)
+    assert sorted(heard["stages.0.0.body.0"]) == sorted(stream[:2])
 
 
 def test_every_spike_late_by_one_is_the_late_rule_of_the_clocked_network():
@@ -248,7 +248,7 @@ REFUSED = {
     r"features.3: max pooling .* order of spikes": lambda: built(
         SpikingVGG, (4, "P"), (9,), pool="max"
     ),
-    r"stem.11.module: max pooling": lambda: built(STMixer, 1, 16, 4, patch="sps"),
+    r"stem.9: max pooling": lambda: built(STMixer, 1, 16, 4, patch="sps"),
     r"stages.0.0.body: SpikingSelfAttention multiplies spikes with spikes": lambda: built(
         STMixer, 1, 16, 4, mixer="attention"
     ),

@@ -209,7 +209,7 @@ def check_clockless(model: nn.Module) -> None:
     reason = ""
     for name, module in model.named_modules():
         if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
-            reason = f"{name}: {MAX_POOLING}"
+            reason = f"{name.removesuffix('.module')}: {MAX_POOLING}"
         elif needs := getattr(type(module), "needs_clock", ""):
             reason = f"{name}: {type(module).__name__} {needs}"
         if reason:
