@@ -307,3 +307,23 @@ def test_export_says_what_it_lacks(finished, tmp_path):
     nowhere = tmp_path / "none" / "net.nir"
     assert "no folder" in call("export", finished, "--nir", nowhere, code=2).stderr
     assert "not a run folder" in call("export", tmp_path, "--nir", "net.nir", code=2).stderr
+
+
+def test_stream_tests_a_run_event_by_event_and_finds_the_clocked_spikes(finished: Path) -> None:
+    found = answer("stream", finished, "--constants", "fold", "--test", 5)
+    assert found["samples"] == 5
+    assert found["differing"] == 0
+    assert found["accuracy"] == found["accuracy_clocked"]
+    assert found["synaptic_operations"] == found["accumulates"] + found["multiply_accumulates"] > 0
+    assert found["spikes"] == sum(layer["spikes"] for layer in found["layers"])
+    said = call("stream", finished, "--constants", "fold", "--test", 5, "--late", 0.5).stdout
+    assert "late spikes" in said
+    for layer in found["layers"]:
+        assert layer["layer"] in said
+
+
+def test_stream_refuses_constants_and_shares_that_are_none(finished: Path) -> None:
+    refused = call("stream", finished, code=2).stderr
+    assert "get a constant current in every step" in refused
+    assert "constants='fold'" in refused
+    assert "p is a probability" in call("stream", finished, "--late", 2, code=2).stderr

@@ -128,6 +128,7 @@ REGISTERED = [
     *((name, {}) for name in ("spiking_mlp", "spiking_vgg5", "spiking_vgg11", "spiking_vgg16")),
     ("spiking_vgg9", {"pool": "max", "neurons": "if"}),
     ("spiking_vgg9", {"pool": "strided", "norms": "tdbn", "neurons": "plif"}),
+    ("stmixer", {"mixer": ("stm", "conv", "stm", "stm")}),
     *(("spiking_resnet18", {"residual": kind}) for kind in ("standard", "sew", "membrane")),
     ("spiking_resnet19", {"norms": "tdbn"}),
     ("spiking_resnet20", {"residual": "sew", "norms": "none"}),

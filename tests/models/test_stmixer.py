@@ -348,15 +348,19 @@ def test_late_spikes_reach_the_logits():
             assert not torch.allclose(model(x_seq), plain)
 
 
-def test_networks_without_token_mixing_can_be_packed_and_others_say_why_not():
-    model = settled(mixer="conv", patch="sps")
+@pytest.mark.parametrize("mixer", ["conv", "stm"])
+@pytest.mark.parametrize("patch", ["ipsps", "sps"])
+def test_networks_without_attention_can_be_packed(mixer, patch):
+    model = settled(mixer=mixer, patch=patch)
     x_seq = images(model)
     with torch.no_grad():
         torch.testing.assert_close(infer(model, x_seq)(x_seq), model(x_seq), rtol=1e-3, atol=1e-3)
-    with pytest.raises(Unsupported, match="TokenMixing"):
-        infer(settled(patch="sps"), x_seq)
-    with pytest.raises(Unsupported, match="calls cat"):
-        infer(settled(), x_seq)
+
+
+def test_a_network_with_attention_cannot_be_packed_and_says_why_not():
+    model = settled(mixer="attention")
+    with pytest.raises(Unsupported, match="calls flatten"):
+        infer(model, images(model))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""Trained networks elsewhere: as bits, on chips with faults, and in files of other libraries."""
+"""Trained networks elsewhere: as bits, by events, on faulty chips, in files of other libraries."""
 
+from spikeloom.deploy.events import EventNetwork, EventRun, compile_events, differing_spikes
 from spikeloom.deploy.exchange.agreement import Agreement
 from spikeloom.deploy.exchange.conventions import CONVENTIONS
 from spikeloom.deploy.exchange.foreign import from_modules
@@ -26,13 +27,17 @@ __all__ = [
     "PRIMITIVES",
     "Agreement",
     "DamagedFileError",
+    "EventNetwork",
+    "EventRun",
     "Exported",
     "ExportedOnnx",
     "Faults",
     "Graph",
     "Packed",
     "Primitive",
+    "compile_events",
     "data_of",
+    "differing_spikes",
     "faulty",
     "fit_weights",
     "from_modules",

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spikeloom.deploy.layers import (
     Flat,
@@ -20,7 +22,7 @@ from spikeloom.deploy.layers import (
     stateless,
     zeros,
 )
-from spikeloom.deploy.record import Step
+from spikeloom.deploy.record import Joined, Step
 from spikeloom.functional.program import (
     NEURONS,
     AnySpike,
@@ -50,7 +52,16 @@ Value = int | Open
 
 
 class Folder:
-    """Turns steps into nodes, one after the other; neurons are of the given kinds."""
+    """Turns steps into nodes, one after the other.
+
+    Args:
+        in_shape: of a sample.
+        steps: of the model.
+        out: number of the value that comes out.
+        kinds: of neurons that may be among them.
+        also: layers of images without state that may be, too, and are run as they are.
+        dtype: of weights and numbers.
+    """
 
     def __init__(
         self,
@@ -58,8 +69,11 @@ class Folder:
         steps: list[Step],
         out: int,
         kinds: Container[str] = NEURONS,
+        *,
+        also: tuple[type[nn.Module], ...] = (),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.in_shape, self.kinds = in_shape, kinds
+        self.in_shape, self.kinds, self.also, self.dtype = in_shape, kinds, also, dtype
         self.nodes: list[Node] = []
         self.values: dict[int, Value] = {0: 0}
         self.samples = {0: in_shape} | {step.out: step.shape for step in steps}  # in the model
@@ -91,17 +105,22 @@ class Folder:
     def _apply(self, step: Step) -> Value:
         if step.layer is None:
             return self._add(step)
+        if isinstance(step.layer, Joined):
+            return self._join(step)
         (number,) = step.inputs
-        layer = stateless(step.name, step.layer)
+        layer = stateless(step.name, step.layer, self.also)
         if layer is None:
             return self.values[number]
         if isinstance(layer, Flat):
             return self._close(number)
-        check_axes(step.name, layer, self.samples[number])
+        check_axes(step.name, layer, self.samples[number], self.also)
         if isinstance(layer, nn.Conv2d | nn.Linear):
             return self._multiply(step, layer, self._close(number))
         if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
             return self._pool(step, layer, self._close(number))
+        if isinstance(layer, self.also):
+            source = self._close(number)
+            return self._append(Other(step.name, image_shape(step.shape), source, layer))
         if scaled := affine(step.name, layer):
             return self._scale(step, scaled, number)
         return self._fire(step, layer, number)
@@ -128,10 +147,10 @@ class Folder:
             return value
         source = self._close(number)
         shape = self._shape(source)
-        return Open(name, shape, (Term(source),), zeros(shape[0]))
+        return Open(name, shape, (Term(source),), zeros(shape[0], self.dtype))
 
     def _multiply(self, step: Step, layer: nn.Conv2d | nn.Linear, source: int) -> Open:
-        term, bias, shape = kernel(step.name, layer, source, self._shape(source))
+        term, bias, shape = kernel(step.name, layer, source, self._shape(source), self.dtype)
         return Open(step.name, shape, (term,), bias)
 
     def _scale(self, step: Step, scaled: tuple[Tensor, Tensor], number: int) -> Open:
@@ -139,9 +158,9 @@ class Folder:
         value = self._open(step.name, number)
         if len(scale) != value.shape[0]:
             raise Unsupported(f"{step.name}: normalises {len(scale)} channels of {value.shape}")
-        terms = tuple(_scaled(term, scale) for term in value.terms)
+        terms = tuple(_scaled(term, scale, self.dtype) for term in value.terms)
         bias = value.bias.double() * scale + shift
-        return replace(value, terms=terms, bias=bias.float())
+        return replace(value, terms=terms, bias=bias.to(self.dtype))
 
     def _add(self, step: Step) -> Value:
         left, right = (self.values[number] for number in step.inputs)
@@ -154,6 +173,19 @@ class Folder:
         parts = [self._open(step.name, number) for number in step.inputs]
         terms = (*parts[0].terms, *parts[1].terms)
         return Open(step.name, parts[0].shape, terms, parts[0].bias + parts[1].bias)
+
+    def _join(self, step: Step) -> Open:
+        """Channels side by side: each value adds to channels of its own."""
+        parts = [self._open(step.name, number) for number in step.inputs]
+        total = sum(part.shape[0] for part in parts)
+        terms, first = [], 0
+        for part in parts:
+            for term in part.terms:
+                channels = self._shape(term.source)[0]
+                terms.append(_placed(term, channels, first, total, self.dtype))
+            first += part.shape[0]
+        bias = torch.cat([part.bias for part in parts])
+        return Open(step.name, (total, *parts[0].shape[1:]), tuple(terms), bias)
 
     def _check_same(self, step: Step, *values: Value) -> None:
         """Both sides of an addition have one shape, in the model and in the program."""
@@ -180,13 +212,27 @@ class Folder:
 
     def _fire(self, step: Step, layer: nn.Module, number: int) -> int:
         value = self._open(step.name, number)
-        neurons = neurons_of(step.name, layer, self.samples[number], value.shape, self.kinds)
+        neurons = neurons_of(
+            step.name, layer, self.samples[number], value.shape, self.kinds, self.dtype
+        )
         return self._append(Sum(value.name, value.shape, value.terms, value.bias, neurons))
 
 
-def _scaled(term: Term, scale: Tensor) -> Term:
+def _scaled(term: Term, scale: Tensor, dtype: torch.dtype) -> Term:
     """The term with a factor on each output channel."""
     if term.weight is None:
-        return replace(term, weight=scale.float().view(-1, 1, 1, 1))  # a group for each channel
+        return replace(term, weight=scale.to(dtype).view(-1, 1, 1, 1))  # a group for each channel
     weight = term.weight.double() * scale.view(-1, 1, 1, 1)
-    return replace(term, weight=weight.float())
+    return replace(term, weight=weight.to(dtype))
+
+
+def _placed(term: Term, channels: int, first: int, total: int, dtype: torch.dtype) -> Term:
+    """The term, of a source with so many channels, as a part of ``total`` channels."""
+    weight = torch.ones(channels, 1, 1, 1, dtype=dtype) if term.weight is None else term.weight
+    groups = channels // weight.shape[1]
+    if groups > 1 and len(weight) == groups:  # a kernel for each channel
+        weight = weight[:, 0].permute(1, 2, 0).diag_embed().permute(2, 3, 0, 1)
+    elif groups > 1:
+        raise Unsupported(f"{term.name}: puts channels of a grouped convolution beside others")
+    behind = total - first - len(weight)
+    return replace(term, weight=F.pad(weight, (0, 0, 0, 0, 0, 0, first, behind)))

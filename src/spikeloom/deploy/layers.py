@@ -27,9 +27,15 @@ class Flat:
     """A flattening: what follows sees a vector."""
 
 
-def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
+def stateless(
+    name: str, layer: nn.Module, also: tuple[type[nn.Module], ...] = ()
+) -> nn.Module | Flat | None:
     """The layer without the wrapper that runs it over time; None for one that does nothing.
 
+    Args:
+        name: of the layer.
+        layer: as it was called.
+        also: layers of images that may stand in the program beside the usual ones.
     Raises:
         Unsupported: a layer that no program has.
     """
@@ -40,7 +46,7 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
         return None
     if type(inner) is nn.Flatten and (inner.start_dim, inner.end_dim) == (1, -1):
         return Flat()
-    plain = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    plain = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *also)
     if isinstance(inner, plain) and inner is not layer and _ours(inner):
         return inner
     if type(inner) in (BatchNorm, ThresholdBatchNorm, LI) or isinstance(inner, Neuron):
@@ -53,9 +59,9 @@ def stateless(name: str, layer: nn.Module) -> nn.Module | Flat | None:
     raise Unsupported(f"{name}: no packed form of {type(inner).__name__}")
 
 
-def zeros(count: int) -> Tensor:
+def zeros(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A bias of nothing, whatever torch's default dtype and device are."""
-    return torch.zeros(count, dtype=torch.float32, device="cpu")
+    return torch.zeros(count, dtype=dtype, device="cpu")
 
 
 def _ours(layer: nn.Module) -> bool:
@@ -64,38 +70,51 @@ def _ours(layer: nn.Module) -> bool:
     return own.__module__.startswith(("torch.nn.modules.", "spikeloom.layers."))
 
 
-def check_axes(name: str, layer: nn.Module, sample: tuple[int, ...]) -> None:
+def check_axes(
+    name: str,
+    layer: nn.Module,
+    sample: tuple[int, ...],
+    also: tuple[type[nn.Module], ...] = (),
+) -> None:
     """Raise Unsupported unless a linear layer gets vectors, and what looks at images images."""
     if isinstance(layer, nn.Linear) and len(sample) != 1:
         raise Unsupported(
             f"{name}: maps {layer.in_features} values along the last axis of {sample}; flatten "
             "first"
         )
-    images = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    images = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *also)
     if isinstance(layer, images) and len(sample) != 3:
         raise Unsupported(f"{name}: takes images [C, H, W], not samples of shape {sample}")
 
 
 def kernel(
-    name: str, layer: nn.Conv2d | nn.Linear, source: int, shape: Shape
+    name: str,
+    layer: nn.Conv2d | nn.Linear,
+    source: int,
+    shape: Shape,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Term, Tensor, Shape]:
     """The term of a convolution or linear layer, its bias and the shape that comes out.
 
     Raises:
         Unsupported: a padding that is not zeros.
     """
-    weight = layer.weight.detach().clone().float()
-    bias = zeros(len(weight)) if layer.bias is None else layer.bias.detach().clone().float()
+    weight = layer.weight.detach().clone().to(dtype)
+    bias = (
+        zeros(len(weight), dtype)
+        if layer.bias is None
+        else layer.bias.detach().to(dtype, copy=True)
+    )
     _, H, W = shape
     if isinstance(layer, nn.Linear):
-        term = Term(source, weight.unflatten(1, shape), Window((H, W)))
+        term = Term(source, weight.unflatten(1, shape), Window((H, W)), name=name)
         return term, bias, (len(weight), 1, 1)
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise Unsupported(f"{name}: pads by {layer.padding!r} with {layer.padding_mode}")
     window = Window(
         _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding), _pair(layer.dilation)
     )
-    return Term(source, weight, window), bias, (len(weight), *_seen(window, H, W))
+    return Term(source, weight, window, name=name), bias, (len(weight), *_seen(window, H, W))
 
 
 def pooling(
@@ -141,6 +160,7 @@ def neurons_of(
     sample: tuple[int, ...],
     shape: Shape,
     kinds: Container[str] = NEURONS,
+    dtype: torch.dtype = torch.float32,
 ) -> Neurons:
     """The neuron's function with the values it has now.
 
@@ -150,12 +170,13 @@ def neurons_of(
         sample: [*] of what they get in the model.
         shape: (C, H, W) of the same in the program.
         kinds: functions that may be asked for.
+        dtype: of the values.
     Raises:
         Unsupported: it has a forward of its own, a function that programs do not have, or values
             with more axes than a sample.
     """
     if isinstance(layer, LI):
-        return Neurons("li", {"decay": _fixed(name, layer.decay.now(), sample, shape)}, name)
+        return Neurons("li", {"decay": _fixed(name, layer.decay.now(), sample, shape, dtype)}, name)
     kind = operator_of(layer.function)
     if kind is None or kind not in kinds:
         raise Unsupported(f"{name}: no packed form of {type(layer).__name__} neurons")
@@ -163,22 +184,24 @@ def neurons_of(
         raise Unsupported(f"{name}: {type(layer).__name__} has a forward of its own")
     unused = ("surrogate", "detach_reset")
     given = {
-        key: value.detach().clone() if key == "weight" else _fixed(name, value, sample, shape)
+        key: value.detach().clone()
+        if key == "weight"
+        else _fixed(name, value, sample, shape, dtype)
         for key, value in layer.arguments().items()
         if key not in unused
     }
     return Neurons(kind, given, name)
 
 
-def _fixed(name: str, value: Any, sample: tuple[int, ...], shape: Shape) -> Any:
+def _fixed(name: str, value: Any, sample: tuple[int, ...], shape: Shape, dtype: torch.dtype) -> Any:
     """The value as it is now: one, or as it is repeated over [C, H, W]."""
     if isinstance(value, Decay):
-        return Decay(_fixed(name, value.keep, sample, shape), value.decay_input)
+        return Decay(_fixed(name, value.keep, sample, shape, dtype), value.decay_input)
     if not isinstance(value, Tensor):
         return value
     if value.dim() > len(sample):
         raise Unsupported(f"{name}: a value of shape {tuple(value.shape)} for samples {sample}")
-    value = value.detach().clone().float()
+    value = value.detach().clone().to(dtype)
     if value.numel() == 1:
         return value.reshape(())
     if sample == shape:  # one per channel stays small

@@ -11,6 +11,7 @@ from spikeloom.deploy.record import Step, record
 from spikeloom.functional.program import Node, Program, Sum, Term, activations, bits_set
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
+from spikeloom.layers import TokenMixing
 from spikeloom.registry import Unsupported
 
 BREAK_EVEN = 0.6  # bits set for each value, from which on products of all values are faster
@@ -75,17 +76,17 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
         raise Unsupported(
             f"packed networks run on the CPU; move the model there from {sample.device}"
         )
-    steps, out = recorded(model, sample)
-    program = Folder(tuple(sample.shape[2:]), steps, out).program()
+    steps, out = recorded(model, sample, joins=True)
+    program = Folder(tuple(sample.shape[2:]), steps, out, also=(TokenMixing,)).program()
     return Packed(planned(program, sample, break_even))
 
 
-def recorded(model: nn.Module, sample: Tensor) -> tuple[list[Step], int]:
+def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
     """:func:`record` in evaluation mode; every module is then in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        return record(model, sample)
+        return record(model, sample, joins=joins)
     finally:
         for module, training in modes.items():
             module.training = training

@@ -1,7 +1,7 @@
 """What a model does with a sample: its layers and additions in the order they run.
 
 The model itself is run, whatever its ``forward`` looks like; what lies between the layers may only
-be additions.
+be additions and, where asked for, channels put side by side.
 """
 
 from collections.abc import Iterator
@@ -29,11 +29,16 @@ BY_STEP = (StepBatchNorm, TemporalEffectiveBatchNorm)
 WHOLE = (OverTime, Temporal, *BY_STEP)  # layers, although some are made of others
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout, NoNorm, NoReadout)  # in evaluation
 ADDITIONS = ("add", "__add__", "__radd__")
+CHANNELS = 2  # axis of a sequence
+
+
+class Joined(nn.Module):
+    """Stands in a step for channels of several values put side by side."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A layer that ran, or an addition (``layer`` None); values are numbered."""
+    """A layer that ran, ``Joined``, or an addition (``layer`` None); values are numbered."""
 
     name: str
     layer: nn.Module | None
@@ -42,13 +47,17 @@ class Step:
     shape: tuple[int, ...]
 
 
-def record(model: nn.Module, x_seq: Tensor) -> tuple[list[Step], int]:
+def record(model: nn.Module, x_seq: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
     """Run a model and return its steps, and the number of the value that came out; 0 went in.
 
+    Args:
+        model: the model.
+        x_seq: what it gets.
+        joins: whether channels may be put side by side.
     Raises:
         Unsupported: something other than layers and additions made a value that is used.
     """
-    recorder = Recorder(x_seq)
+    recorder = Recorder(x_seq, joins=joins)
     with torch.no_grad(), recorder.watching(model), recorder:
         out = model(x_seq)
     if not isinstance(out, Tensor) or recorder.number(out) is None:
@@ -64,8 +73,9 @@ def record(model: nn.Module, x_seq: Tensor) -> tuple[list[Step], int]:
 class Recorder(TorchFunctionMode):
     """Notes layers and additions while a model runs."""
 
-    def __init__(self, x_seq: Tensor) -> None:
+    def __init__(self, x_seq: Tensor, *, joins: bool = False) -> None:
         super().__init__()
+        self.joins = joins
         self.steps: list[Step] = []
         self._seen: list[Tensor] = [x_seq]  # kept, so that no other tensor gets their address
         self._numbers = {id(x_seq): 0}
@@ -128,6 +138,9 @@ class Recorder(TorchFunctionMode):
         if self._inside or not isinstance(out, Tensor):
             return out
         name = getattr(func, "__name__", str(func))
+        if self.joins and func is torch.cat and (kwargs or {}).get("dim", args[-1]) == CHANNELS:
+            self._note(f"{self._last} + others", Joined(), tuple(args[0]), out)
+            return out
         if name not in ADDITIONS or kwargs or not all(isinstance(a, Tensor) for a in args):
             raise Unsupported(
                 f"the model calls {name} {f'after {self._last}' if self._last else 'on its input'};"

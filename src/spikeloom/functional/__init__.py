@@ -3,6 +3,7 @@
 from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
 from spikeloom.functional.dspike import Dspike
+from spikeloom.functional.events import Counts, Events, Late, Stream, event_stream, events_of
 from spikeloom.functional.images import conv2d, max_pool2d
 from spikeloom.functional.linear import linear
 from spikeloom.functional.neurons import (
@@ -66,15 +67,18 @@ __all__ = [
     "ALIFState",
     "ALIFTrace",
     "Arctan",
+    "Counts",
     "CubaState",
     "CubaTrace",
     "Decay",
     "DoubleExponentialState",
     "DoubleExponentialTrace",
     "Dspike",
+    "Events",
     "Exponential",
     "FastSigmoid",
     "Gaussian",
+    "Late",
     "MultiGaussian",
     "RateState",
     "Rectangle",
@@ -84,6 +88,7 @@ __all__ = [
     "Sigmoid",
     "Smooth",
     "StraightThrough",
+    "Stream",
     "Surrogate",
     "Trace",
     "Triangle",
@@ -106,6 +111,8 @@ __all__ = [
     "early",
     "encode",
     "euler",
+    "event_stream",
+    "events_of",
     "exponential",
     "factor",
     "graded",

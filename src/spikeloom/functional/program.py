@@ -42,7 +42,8 @@ class Term:
     """A part of a sum: an activation times weights [O, C / groups, *kernel]; as it is without them.
 
     ``dense`` and ``density`` are the plan: whether the product runs on all values instead of set
-    bits, and the share of bits that were set in the sample.
+    bits, and the share of bits that were set in the sample. ``name``: of the layer whose weights
+    they are.
     """
 
     source: int
@@ -50,6 +51,7 @@ class Term:
     window: Window = Window()
     dense: bool = False
     density: float = 1.0
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any
 from spikeloom import functional
 from spikeloom.kernels.cpu import (
     conv,
+    events,
     linear,
     maxpool,
     native,
@@ -57,6 +58,10 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "recurrent_lif": (
         cpu(recurrent.recurrent_lif, recurrent.objections),
         truth(functional.recurrent_lif),
+    ),
+    "event_stream": (
+        cpu(events.event_stream, events.objections),
+        truth(functional.event_stream),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

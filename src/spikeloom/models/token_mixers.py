@@ -89,6 +89,9 @@ class SpikingSelfAttention(nn.Module):
     """
 
     step_by_step: ClassVar[bool] = True  # time passes only inside the layers
+    needs_clock: ClassVar[str] = (
+        "multiplies spikes with spikes, both of which must be there in the same step"
+    )
 
     def __init__(
         self,
