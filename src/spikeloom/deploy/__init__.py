@@ -1,5 +1,17 @@
-"""Trained networks elsewhere: as bits, on chips with faults, and in files of other libraries."""
+"""Trained networks elsewhere: as bits, on chips with faults, in files of other libraries; and what
+they cost there.
+"""
 
+from spikeloom.deploy.energy import (
+    Constants,
+    Counts,
+    LayerCounts,
+    LayerEnergy,
+    count_operations,
+    price,
+    quantised,
+    read_constants,
+)
 from spikeloom.deploy.exchange.agreement import Agreement
 from spikeloom.deploy.exchange.conventions import CONVENTIONS
 from spikeloom.deploy.exchange.foreign import from_modules
@@ -10,26 +22,37 @@ from spikeloom.deploy.exchange.package import DamagedFileError
 from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty
+from spikeloom.deploy.neurobench import neurobench_model, run_neurobench
 from spikeloom.deploy.packed import Packed, infer
 from spikeloom.registry import Unsupported as Unsupported
 
 __all__ = [
     "CONVENTIONS",
     "Agreement",
+    "Constants",
+    "Counts",
     "DamagedFileError",
     "Exported",
     "ExportedOnnx",
     "Faults",
     "Graph",
+    "LayerCounts",
+    "LayerEnergy",
     "Packed",
+    "count_operations",
     "faulty",
     "fit_weights",
     "from_modules",
     "from_nir",
     "graph_of",
     "infer",
+    "neurobench_model",
     "nir_graph",
+    "price",
+    "quantised",
+    "read_constants",
     "read_weights",
+    "run_neurobench",
     "run_onnx",
     "to_exported",
     "to_nir",

@@ -1,6 +1,6 @@
 """Reads ``energy.json``: what a network costs for one sample, beside its ReLU twin."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -98,6 +98,28 @@ class Energy(Part):
         return numbers
 
 
+# What a comparison of runs says about energy: one number of each network [microjoule].
+COSTS = {
+    "spiking µJ": ("spiking", "float32", "event-driven"),
+    "spiking int8 µJ": ("spiking", "int8", "event-driven"),
+    "twin µJ": ("twin", "float32", "clocked"),
+    "twin int8 µJ": ("twin", "int8", "clocked"),
+}
+
+
+def arm_energy(runs: Sequence[Energy | None]) -> dict[str, float] | None:
+    """Means over runs of what networks cost in all; None if a run has no account."""
+    known = [run for run in runs if run]
+    if not known or len(known) < len(runs):
+        return None
+    found = {}
+    for name, which in COSTS.items():
+        rows = [row for run in known if (row := run.find(*which))]
+        if len(rows) == len(known):
+            found[name] = sum(row.total for row in rows) / len(rows)
+    return found
+
+
 def verdict(pair: Pair | Mapping[str, Any]) -> str:
     """What a comparison with the twin says, in a sentence."""
     found = pair if isinstance(pair, Pair) else Pair.model_validate(pair)
@@ -110,4 +132,4 @@ def verdict(pair: Pair | Mapping[str, Any]) -> str:
     ).replace("(-", "(−")
 
 
-__all__ = ["ENERGY", "Energy", "Network", "Pair", "verdict"]
+__all__ = ["COSTS", "ENERGY", "Energy", "LayerCost", "Network", "Pair", "arm_energy", "verdict"]

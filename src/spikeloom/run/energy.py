@@ -81,10 +81,7 @@ def account(
     """
     if samples < 1:
         raise ConfigError(f"operations are counted on at least one sample, got {samples}")
-    try:
-        costs = read_constants(constants)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    costs = _constants(constants)
     own = _trained("spiking", folder, weights, root)
     spiking = any(isinstance(module, Neuron) for module in own.model.modules())
     twin, note = _twin(folder, root) if spiking else (None, "a network without spiking neurons")
@@ -105,6 +102,30 @@ def account(
     with hold(folder):
         write_json(folder / ENERGY, found)
     return found
+
+
+def check_asked(energy: bool, packed: bool, samples: int | None, constants: Path | None) -> None:
+    """Refuse settings of an account that nobody asked for, and one of a packed network.
+
+    The constants are read, so that what is wrong with them is said before anything runs.
+
+    Raises:
+        ConfigError: they do not go together, or the constants are damaged.
+    """
+    if not energy and (samples is not None or constants is not None):
+        given = "--samples" if samples is not None else "--constants"
+        raise ConfigError(f"{given} is about energy; add --energy, or leave it out")
+    if energy and packed:
+        raise ConfigError("--energy counts what the layers of a network do, and --packed has none")
+    if constants is not None:
+        _constants(constants)
+
+
+def _constants(path: Path | None) -> Constants:
+    try:
+        return read_constants(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _trained(name: str, folder: Path, weights: str | None, root: Path | None) -> Subject:
@@ -187,7 +208,9 @@ def _accuracy(task: Task, model: nn.Module) -> float:
 def _scored(accuracy: float | None, count: int) -> dict[str, Any]:
     if accuracy is None:
         return {"accuracy": None, "standard_error": None, "test_samples": count}
-    error = sqrt(accuracy * (1 - accuracy) / count)
+    # one success and one failure more, so that a perfect score on few samples is not certain
+    share = (accuracy * count + 1) / (count + 2)
+    error = sqrt(share * (1 - share) / (count + 2))
     return {"accuracy": accuracy, "standard_error": error, "test_samples": count}
 
 
@@ -236,4 +259,4 @@ def _compared(networks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return pairs
 
 
-__all__ = ["SAMPLES", "account", "rounded"]
+__all__ = ["SAMPLES", "account", "check_asked", "rounded"]
