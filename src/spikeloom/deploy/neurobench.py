@@ -1,6 +1,7 @@
 """Networks in NeuroBench's harness: its wrapper around ours, and a run with all its metrics."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -24,14 +25,11 @@ def neurobench_model(model: nn.Module) -> Any:
     Raises:
         Unsupported: NeuroBench is not installed.
     """
-    try:
-        from neurobench.hooks.layer import LayerHook
-        from neurobench.hooks.neuron import NeuronHook
-        from neurobench.models import TorchModel
-    except ImportError as error:
-        raise Unsupported(HINT) from error
+    layers: Any = _part("hooks.layer")
+    neurons: Any = _part("hooks.neuron")
+    models: Any = _part("models")
 
-    class PotentialHook(NeuronHook):  # type: ignore[misc]
+    class PotentialHook(neurons.NeuronHook):  # type: ignore[misc]
         """Notes the potential before and after every step of a layer of neurons."""
 
         def hook_fn(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -41,7 +39,7 @@ def neurobench_model(model: nn.Module) -> Any:
                 self.pre_fire_mem_potential += [torch.zeros_like(v_seq[0]), *v_seq[:-1]]
                 self.post_fire_mem_potential += [*v_seq]
 
-    class Wrapped(TorchModel):  # type: ignore[misc]
+    class Wrapped(models.TorchModel):  # type: ignore[misc]
         """Sequences with the batch first, as NeuroBench has them."""
 
         def __init__(self) -> None:
@@ -57,7 +55,7 @@ def neurobench_model(model: nn.Module) -> Any:
             for found in self.activation_layers():
                 self.activation_hooks.append(PotentialHook(found["layer"], found["layer_name"]))
             for layer in self.connection_layers():
-                self.connection_hooks.append(LayerHook(layer))
+                self.connection_hooks.append(layers.LayerHook(layer))
 
     return Wrapped()
 
@@ -75,9 +73,6 @@ def run_neurobench(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
         ValueError: no batches.
     """
     net = neurobench_model(model)
-    from neurobench.benchmarks import Benchmark
-    from neurobench.metrics import static, workload
-
     pairs = list(batches)
     if not pairs:
         raise ValueError("there were no samples to benchmark on; give at least one batch")
@@ -85,6 +80,7 @@ def run_neurobench(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
         torch.cat([x_seq.transpose(0, 1) for x_seq, _ in pairs]), torch.cat([y for _, y in pairs])
     )
     loader = DataLoader(samples, batch_size=pairs[0][0].shape[1])
+    static, workload = _part("metrics.static"), _part("metrics.workload")
     metrics = [
         [static.Footprint, static.ParameterCount, static.ConnectionSparsity],
         [
@@ -95,8 +91,22 @@ def run_neurobench(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
         ],
     ]
     mean = [lambda logits: logits.mean(1).argmax(-1)]
-    found: dict[str, Any] = Benchmark(net, loader, [], mean, metrics).run(quiet=True)
+    found: dict[str, Any] = (
+        _part("benchmarks").Benchmark(net, loader, [], mean, metrics).run(quiet=True)
+    )
     return found
+
+
+def _part(name: str) -> Any:
+    """A module of NeuroBench, which is optional.
+
+    Raises:
+        Unsupported: it is not installed.
+    """
+    try:
+        return import_module(f"neurobench.{name}")
+    except ImportError as error:
+        raise Unsupported(HINT) from error
 
 
 __all__ = ["neurobench_model", "run_neurobench"]

@@ -14,15 +14,12 @@ from torch.overrides import TorchFunctionMode
 
 from spikeloom.deploy.energy.between import note_function
 from spikeloom.deploy.energy.counts import Counts
-from spikeloom.deploy.energy.fan_out import MAPS, POOLS
-from spikeloom.deploy.energy.layers import NORMS, tally_layer
+from spikeloom.deploy.energy.layers import KNOWN, tally_layer
 from spikeloom.deploy.energy.ledger import Ledger
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.layers import OverTime, Temporal
 from spikeloom.layers.base import dynamics
 from spikeloom.registry import Unsupported
-
-WHOLE = (*MAPS, *POOLS, *NORMS, Temporal, nn.ReLU)
 
 
 def count_operations(model: nn.Module, sequences: Iterable[Tensor]) -> Counts:
@@ -113,17 +110,20 @@ class Counter(TorchFunctionMode):
 
 
 def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Layers that count as one, by name: not what they are made of."""
+    """Layers of known kinds, by name, and not what these are made of.
+
+    Of other modules the functions that they call are noted.
+    """
     seen: set[nn.Module] = set()
 
     def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        children = list(module.named_children())
-        if isinstance(module, WHOLE) or (not children and not isinstance(module, nn.Sequential)):
-            if module not in seen:
-                seen.add(module)
-                yield name or type(module).__name__, module
+        if module in seen:
             return
-        for child, inner in children:
+        seen.add(module)
+        if isinstance(module, KNOWN):
+            yield name or type(module).__name__, module
+            return
+        for child, inner in module.named_children():
             yield from walk(f"{name}.{child}".lstrip("."), inner)
 
     yield from walk("", model)

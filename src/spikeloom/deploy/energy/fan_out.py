@@ -1,11 +1,10 @@
 """How many operations each value that goes into a layer takes part in: exact, edges and all."""
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from spikeloom.layers import TokenMixing
 
@@ -75,29 +74,29 @@ def weights_of(layer: nn.Module) -> Tensor:
     return weight.detach()
 
 
-def plain_copy(layer: nn.Module) -> nn.Module:
-    """A copy without hooks and transforms, which computes with the same weights."""
-    held = dict(layer._forward_hooks), dict(layer._forward_pre_hooks)
-    layer._forward_hooks.clear()
-    layer._forward_pre_hooks.clear()
-    try:
-        twin = copy.deepcopy(layer)
-    finally:
-        layer._forward_hooks.update(held[0])
-        layer._forward_pre_hooks.update(held[1])
-    if parametrize.is_parametrized(twin, "weight"):
-        parametrize.remove_parametrizations(twin, "weight", leave_parametrized=True)
-    return twin
+def with_weights(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """A map like this one but with these weights, without hooks, and without a transform of them.
+
+    Args:
+        layer: one of ``MAPS``.
+        weight: what it computes with.
+        bias: likewise.
+    """
+    kind = type_before_parametrizations(layer)
+    twin: nn.Module = kind.__new__(kind)
+    nn.Module.__init__(twin)
+    twin.__dict__ |= {key: value for key, value in vars(layer).items() if key not in vars(twin)}
+    twin.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
+    if "bias" in layer._parameters:
+        kept = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        twin.register_parameter("bias", kept)
+    return twin.train(layer.training)
 
 
 def _of_ones(layer: nn.Module, every: bool) -> nn.Module:
     weight = weights_of(layer)
-    ones = plain_copy(layer)
     there = torch.ones_like(weight) if every else (weight != 0)
-    ones.weight = nn.Parameter(there.float(), requires_grad=False)
-    if getattr(ones, "bias", None) is not None:
-        ones.bias = None  # type: ignore[assignment]
-    return ones
+    return with_weights(layer, there.float(), None)
 
 
 def _each(value: Any, axes: int) -> tuple[Any, ...]:
@@ -130,4 +129,4 @@ def _places(
     return count
 
 
-__all__ = ["MAPS", "POOLS", "fan_out", "plain_copy", "weights_of", "windows"]
+__all__ = ["MAPS", "POOLS", "fan_out", "weights_of", "windows", "with_weights"]

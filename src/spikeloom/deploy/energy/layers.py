@@ -30,15 +30,17 @@ PASSING = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
     Dropout, ModerateDropout, NoReadout,
 )  # fmt: skip
+KNOWN = (*MAPS, *POOLS, *NORMS, *PASSING, Temporal, nn.ReLU)
 
 
 def tally_layer(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Tensor) -> None:
-    """Add one call of a layer to its tally; one of a kind that is not known is uncounted.
+    """Add one call of a layer, one of ``KNOWN``, to its tally.
 
     Shape:
         x, out [M, *] of maps and pools, else [T, N, *]
     """
-    if isinstance(layer, PASSING) or (type(layer) is NoNorm and layer.bias is None):
+    shifts = isinstance(layer, NoNorm) and layer.bias is not None
+    if isinstance(layer, PASSING) and not shifts:
         if out is not x:
             ledger.set_origin(out, _passed(ledger.origin(x), out))
         return
@@ -51,11 +53,8 @@ def tally_layer(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Ten
         origin = _norm(ledger, name, layer, x, out)
     elif isinstance(layer, Temporal):
         origin = _neurons(ledger, name, layer, x, out)
-    elif isinstance(layer, nn.ReLU):
-        origin = _rectifier(ledger, name, layer, out)
     else:
-        ledger.uncounted[f"{name} ({type(layer).__name__})"] = None
-        origin = Origin()
+        origin = _rectifier(ledger, name, layer, out)
     ledger.set_origin(out, origin)
 
 
@@ -203,4 +202,4 @@ def _leaks(layer: Temporal) -> bool:
     return not keeps or any(bool((torch.as_tensor(keep) != 1).any()) for keep in keeps)
 
 
-__all__ = ["NORMS", "PASSING", "tally_layer"]
+__all__ = ["KNOWN", "tally_layer"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from spikeloom.deploy.energy.fan_out import MAPS
+from spikeloom.deploy.energy.fan_out import MAPS, weights_of, with_weights
 from spikeloom.deploy.energy.values import Values
 from spikeloom.layers import Temporal, TokenMixing
 
@@ -30,12 +30,13 @@ def quantised(model: nn.Module, sequences: Iterable[Tensor]) -> nn.Module:
         each x_seq [T, N, *]
     """
     twin = copy.deepcopy(model).eval()
+    for parent in list(twin.modules()):
+        for name, layer in list(parent.named_children()):
+            if parametrize.is_parametrized(layer, "weight"):
+                setattr(parent, name, with_weights(layer, weights_of(layer), _bias(layer)))
     maps: dict[str, nn.Module] = {
         name: module for name, module in twin.named_modules() if isinstance(module, MAPS)
     }
-    for module in maps.values():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     seen = _ranges(twin, maps, sequences)
     with torch.no_grad():
         for layer in twin.modules():
@@ -47,6 +48,11 @@ def quantised(model: nn.Module, sequences: Iterable[Tensor]) -> nn.Module:
         if seen[name].kind == "graded":
             module.register_forward_pre_hook(RoundedInput(seen[name]))
     return twin
+
+
+def _bias(layer: nn.Module) -> Tensor | None:
+    bias = getattr(layer, "bias", None)
+    return bias.detach() if isinstance(bias, Tensor) else None
 
 
 def rounded_weight(weight: Tensor, rows: int = 1) -> Tensor:
