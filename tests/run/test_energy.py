@@ -19,7 +19,7 @@ from tests.run.recipe import tiny
 def twinned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with its twin and its account, which has been asked for by the verb."""
     folder = tmp_path_factory.mktemp("energy") / "run"
-    session.train(tiny(run__twin=True, phase__0__epochs=1), folder)
+    session.train(tiny(run__twin=True, run__arm="mine", phase__0__epochs=1), folder)
     said = call("eval", folder, "--energy", "--samples", 20).stdout
     assert "spiking, float32, event-driven: for one sample, mean of 20 test samples" in said
     assert "ReLU twin, int8, clocked" in said

@@ -82,8 +82,8 @@ def with_weights(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Mo
         weight: what it computes with.
         bias: likewise.
     """
-    kind = type_before_parametrizations(layer)
-    twin: nn.Module = kind.__new__(kind)
+    kind: Any = type_before_parametrizations(layer)
+    twin: nn.Module = object.__new__(kind)
     nn.Module.__init__(twin)
     twin.__dict__ |= {key: value for key, value in vars(layer).items() if key not in vars(twin)}
     twin.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
