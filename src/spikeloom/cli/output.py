@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 REFUSED, DIVERGED = 2, 3
@@ -52,7 +51,7 @@ def _say(error: Exception) -> None:
     console_for(err=True).print(message, soft_wrap=True)
 
 
-def answer(as_json: bool, value: Any, table: Callable[[], Table]) -> None:
+def answer(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> None:
     """Print a value as JSON, or as a table for people."""
     if as_json:
         # JSON has no NaN: what is not finite becomes null.

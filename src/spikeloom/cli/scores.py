@@ -9,7 +9,7 @@ from spikeloom.cli.tables import grid
 from spikeloom.report import Comparison
 from spikeloom.report.paired import mean_sd
 from spikeloom.report.result import Result
-from spikeloom.report.wording import NARROW, change, duration, quantity
+from spikeloom.report.wording import NARROW, amount, change, duration, quantity
 
 BAR = 20  # cells of the longest bar
 
@@ -98,7 +98,8 @@ def comparison_table(comparison: Comparison) -> Table:
     names = ["arm", "n", "mean ± sd"]
     paired = comparison.baseline is not None
     names += ["difference", "95 % interval", "pairs"] if paired else []
-    table = grid(*names, right=(1,))
+    names += comparison.costs
+    table = grid(*names, right=(1, *range(len(names) - len(comparison.costs), len(names))))
     table.title, table.title_justify, table.title_style = f"{metric} over seeds", "left", "bold"
     for row in comparison.rows():
         spread = "" if row["sd"] is None else f" ± {_value(metric, row['sd'])}"
@@ -109,6 +110,7 @@ def comparison_table(comparison: Comparison) -> Table:
             ends = [_change(metric, end) for end in row["interval"] or ()]
             between = f"{ends[0].removesuffix(' pp')} to {ends[1]}" if ends else "–"
             cells += [_change(metric, row["difference"]), between, str(row["pairs"])]
+        cells += [amount((row["energy"] or {}).get(name)) for name in comparison.costs]
         table.add_row(*cells)
     return table
 

@@ -114,15 +114,31 @@ def evaluate(
         Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
     ] = None,
     packed: Annotated[bool, typer.Option("--packed", help="Run the network on bits.")] = False,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Also count operations; writes energy.json.")
+    ] = False,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="With --energy: count on so many. [default: 256]")
+    ] = None,
+    constants: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --energy: costs, as TOML.")
+    ] = None,
     data_root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Test the weights of a run."""
+    """Test the weights of a run; --energy: and what a sample costs, beside the ReLU twin."""
+    from spikeloom.cli.energy import scores_with_energy
     from spikeloom.cli.scores import score_table
+    from spikeloom.run.energy import SAMPLES, account, check_asked
     from spikeloom.run.session import score
 
+    check_asked(energy, packed, samples, constants)
     scores = score(folder, weights=weights, root=data_root, packed=packed)
-    answer(as_json, scores, lambda: score_table(scores))
+    if energy:
+        scores["energy"] = account(
+            folder, weights=weights, samples=samples or SAMPLES, constants=constants, root=data_root
+        )
+    answer(as_json, scores, lambda: (scores_with_energy if energy else score_table)(scores))
 
 
 @app.command("export")

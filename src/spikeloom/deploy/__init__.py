@@ -1,5 +1,17 @@
-"""Trained networks elsewhere: as bits, by events, on faulty chips, in files of other libraries."""
+"""Trained networks elsewhere: as bits, by events, on faulty chips, in files of other libraries; and
+what they cost there.
+"""
 
+from spikeloom.deploy.energy import (
+    Constants,
+    Counts,
+    LayerCounts,
+    LayerEnergy,
+    count_operations,
+    price,
+    quantised,
+    read_constants,
+)
 from spikeloom.deploy.events import EventNetwork, EventRun, compile_events, differing_spikes
 from spikeloom.deploy.exchange.agreement import Agreement
 from spikeloom.deploy.exchange.conventions import CONVENTIONS
@@ -19,6 +31,7 @@ from spikeloom.deploy.exchange.primitives import PRIMITIVES, Primitive
 from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty, lost_share
+from spikeloom.deploy.neurobench import neurobench_model, run_neurobench
 from spikeloom.deploy.packed import Packed, infer
 from spikeloom.registry import Unsupported as Unsupported
 
@@ -26,6 +39,8 @@ __all__ = [
     "CONVENTIONS",
     "PRIMITIVES",
     "Agreement",
+    "Constants",
+    "Counts",
     "DamagedFileError",
     "EventNetwork",
     "EventRun",
@@ -33,9 +48,12 @@ __all__ = [
     "ExportedOnnx",
     "Faults",
     "Graph",
+    "LayerCounts",
+    "LayerEnergy",
     "Packed",
     "Primitive",
     "compile_events",
+    "count_operations",
     "data_of",
     "differing_spikes",
     "faulty",
@@ -45,8 +63,13 @@ __all__ = [
     "graph_of",
     "infer",
     "lost_share",
+    "neurobench_model",
     "nir_graph",
+    "price",
+    "quantised",
+    "read_constants",
     "read_weights",
+    "run_neurobench",
     "run_onnx",
     "to_exported",
     "to_nir",

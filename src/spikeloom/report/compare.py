@@ -12,6 +12,7 @@ from markupsafe import Markup
 from spikeloom.registry import UnknownNameError, unknown
 from spikeloom.report import figures
 from spikeloom.report.arms import arm_names
+from spikeloom.report.energy import arm_energy
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.paired import Difference, mean_sd, paired_difference
 from spikeloom.report.result import Result
@@ -33,7 +34,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ in their seed only; ``values`` by seed."""
+    """Runs that differ in their seed only; ``values`` by seed.
+
+    ``energy`` is the mean of what networks cost for a sample [microjoule], if every run of the arm
+    has an ``energy.json``, and all have been priced alike.
+    """
 
     name: str
     values: Mapping[int, float]
@@ -41,6 +46,7 @@ class Arm:
     sd: float | None
     difference: Difference | None
     curve: Curve | None
+    energy: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,15 @@ class Comparison:
                 "difference": arm.difference.mean if arm.difference else None,
                 "interval": list(arm.difference.interval or ()) or None if arm.difference else None,
                 "pairs": arm.difference.n if arm.difference else None,
+                "energy": dict(arm.energy) if arm.energy else None,
             }
             for arm in self.arms
         ]
+
+    @property
+    def costs(self) -> list[str]:
+        """What there is to say of any arm's energy."""
+        return list(dict.fromkeys(name for arm in self.arms for name in arm.energy or ()))
 
     def to_json(self) -> str:
         """All of it as JSON text."""
@@ -85,7 +97,8 @@ def compare(
     Args:
         runs: run folders; repeats, those without a result or with a metric that is not finite are
             left out, and listed as such.
-        metric: dotted name of a number in ``result.json``.
+        metric: dotted name of a number in ``result.json`` or, beginning with ``energy.``, of one in
+            ``energy.json``.
         baseline: arm that the others are paired with, seed by seed; None: no differences
     Raises:
         RunFolderError: not a run folder, or a file in it cannot be read.
@@ -98,6 +111,7 @@ def compare(
     for path in {Path(run).resolve(): run for run in runs}.values():
         files = read_run(path)
         numbers = files.result.flat() if files.result else {}
+        numbers |= files.energy.flat() if files.energy else {}
         known |= numbers.keys()
         value = numbers.get(metric)
         if value is not None and math.isfinite(value):
@@ -186,12 +200,15 @@ def _compared(
         raise UnknownNameError(unknown("arm", baseline, values))
     curve_metric = _curve_metric(kept, metric)
     arms = []
+    costs = [files.energy for seeds in kept.values() for files, _ in seeds.values()]
+    alike = len({json.dumps(cost.constants, sort_keys=True) for cost in costs if cost}) == 1
     for name, seeds in kept.items():
         mean, sd = mean_sd(list(values[name].values()))
         alone = baseline is None or name == baseline
         difference = None if alone else paired_difference(values[name], values[baseline or name])
         curve = _curve([files for files, _ in seeds.values()], curve_metric)
-        arms.append(Arm(name, values[name], mean, sd, difference, curve))
+        cost = arm_energy([files.energy for files, _ in seeds.values()]) if alike else None
+        arms.append(Arm(name, values[name], mean, sd, difference, curve, cost))
     return Comparison(metric, baseline, tuple(arms), curve_metric, left_out)
 
 

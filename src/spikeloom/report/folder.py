@@ -5,14 +5,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from spikeloom.report.energy import ENERGY, Energy
 from spikeloom.report.epochs import Epoch, read_epochs
 from spikeloom.report.error import RunFolderError
 from spikeloom.report.result import Result
 from spikeloom.report.sample import Sample, read_sample
+
+Read = TypeVar("Read", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class RunFiles:
     epochs: tuple[Epoch, ...]
     result: Result | None
     sample: Sample | None
+    energy: Energy | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -45,8 +49,9 @@ def read_run(path: Path) -> RunFiles:
         raise RunFolderError(f"{path} is not a run folder: it holds no config.toml")
     config_text = _text(path / "config.toml")
     epochs, notes = read_epochs(path / "metrics.jsonl")
-    result = _result(path / "result.json")
+    result = _checked(path / "result.json", Result)
     return RunFiles(
+        energy=_checked(path / ENERGY, Energy),
         path=path,
         config=_toml(path / "config.toml", config_text),
         config_text=config_text,
@@ -85,12 +90,13 @@ def _json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _result(path: Path) -> Result | None:
+def _checked(path: Path, kind: type[Read]) -> Read | None:
+    """What a JSON file says, None if there is no such file."""
     content = _json(path)
     if content is None:
         return None
     try:
-        return Result.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])

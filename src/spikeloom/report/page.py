@@ -4,7 +4,6 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,18 @@ import numpy as np
 from markupsafe import Markup
 
 from spikeloom.report import activity, figures
+from spikeloom.report.energy_section import energy_section
 from spikeloom.report.epochs import Epoch
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.headline import progress_tiles, result_tiles
 from spikeloom.report.result import Result
 from spikeloom.report.sample import Array
-from spikeloom.report.template import render
+from spikeloom.report.template import Shown, render
 from spikeloom.report.whole import write_file
 from spikeloom.report.wording import number
 
 DRAWN_LAYERS = 8
 LISTED_MISTAKES = 5
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A figure and its caption."""
-
-    svg: Markup
-    caption: str
 
 
 def write_report(run: Path) -> Path:
@@ -58,6 +50,7 @@ def page(files: RunFiles) -> str:
         tiles=result_tiles(result, phases) if result else progress_tiles(files.epochs),
         learning=list(_learning(files, keys)),
         activity=list(_activity(files, keys)),
+        energy=energy_section(files.energy, keys) if files.energy else None,
         classes=list(_classes(result, keys)),
         mistakes=_mistakes(result),
         splits=_rows(result.splits if result else {}),

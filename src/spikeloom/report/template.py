@@ -1,11 +1,21 @@
 """Fills the page templates."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from spikeloom.report import palette, wording
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure and its caption."""
+
+    svg: Markup
+    caption: str
+
 
 HERE = Path(__file__).parent
 
@@ -25,6 +35,7 @@ def render(template: str, **values: object) -> str:
     )
     environment.filters |= {
         "number": wording.number,
+        "amount": wording.amount,
         "percent": wording.percent,
         "count": wording.count,
         "duration": wording.duration,

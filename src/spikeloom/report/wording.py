@@ -11,6 +11,15 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def amount(value: float | None) -> str:
+    """A quantity to read in a column: three figures, and no powers of ten above a thousandth."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value >= 100 or not value:
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if value < 0.001 else f"{value:#.3g}"
+
+
 def percent(share: float | None) -> str:
     """A share as per cent with two decimals."""
     return "–" if share is None else f"{100 * share:.2f}{NARROW}%"
