@@ -193,7 +193,7 @@ def index_bits(weights: int, bits: int) -> float:
 
 def codebook_bits(bits: int) -> int:
     """Bits that one codebook takes."""
-    return CELLS * 2**bits
+    return CELLS << bits
 
 
 def operations(in_channels: int, channels: int, places: int, bits: int | None = None) -> float:
@@ -212,7 +212,7 @@ def operations(in_channels: int, channels: int, places: int, bits: int | None = 
     """
     if bits is None or channels <= 2**bits:
         return float(in_channels * channels * CELLS * places)
-    return in_channels * places * (2**bits * CELLS + channels / 2)
+    return in_channels * places * (CELLS * float(2**bits) + channels / 2)
 
 
 def _near(neighbours: Neighbours, like: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """Weights of one bit and less, as transforms of the weights that are trained."""
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from spikeloom.functional.sub_bit import (
     sub_bit_weight,
     tame_outliers,
 )
-from spikeloom.layers.weights import Place, transform_of
+from spikeloom.layers.weights import KEEP, Place, kept, transform_of
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
@@ -52,13 +51,13 @@ PAPER = Paper(
 
 HOLD = 1e-3  # a proxy smaller than this keeps the sign that it had
 REACH = 3.0  # of a proxy
-KEEP = ("first", "last", "shortcut")
 
 Others = Literal["binary", "grouped", "full"]
 Init = Literal["random", "frequent"]
 
 
-class Codes(NamedTuple):
+@dataclass(frozen=True)
+class Codes:
     """What a layer's weights consist of, for storing them.
 
     Sub-bit: weight[o] = scale[o] codebook[index[o]], nine inputs to a kernel, and ``signs`` is
@@ -207,7 +206,8 @@ class SubBit(nn.Module):
         if self.proxy is not None and self.training and self._due():
             codebook = passing(codebook, self.proxy)
         weight = sub_bit_weight(kernels, codebook, index, mean_size(raw))
-        return weight.flatten(1)[:, : raw[0].numel()].reshape(raw.shape)
+        rows: Tensor = weight.flatten(1)[:, : raw[0].numel()]
+        return rows.reshape(raw.shape)
 
     @property
     def codebook(self) -> Tensor:
@@ -221,7 +221,8 @@ class SubBit(nn.Module):
             raw [Co, *] -> [Co, G, 9]
         """
         rows = raw.flatten(1)
-        return F.pad(rows, (0, -rows.shape[1] % CELLS)).unflatten(1, (-1, CELLS))
+        kernels: Tensor = F.pad(rows, (0, -rows.shape[1] % CELLS)).unflatten(1, (-1, CELLS))
+        return kernels
 
     def choose(self, kernels: Tensor) -> Tensor:
         """The index of each kernel's codeword.
@@ -329,38 +330,16 @@ def sub_bit(
     return Binary() if others == "binary" else None
 
 
-def kept(place: Place, keep: Sequence[str]) -> bool:
-    """Whether a map is among those to be left alone."""
-    found = False
-    for word in keep:
-        if word in ("first", "last"):
-            found |= place.name == place.names[0 if word == "first" else -1]
-        elif word == "shortcut":
-            found |= "shortcut" in place.name.split(".") and _pointwise(place.layer)
-        elif not fnmatch.filter(place.names, word):
-            raise ValueError(
-                f"keep holds {word!r}, which is none of {', '.join(KEEP)} and matches no map; "
-                f"there are {', '.join(place.names)}"
-            )
-        else:
-            found |= fnmatch.fnmatchcase(place.name, word)
-    return found
-
-
 def codes_of(layer: nn.Module) -> Codes | None:
     """What a layer's weights consist of; None if they are not of one bit or less."""
     transform = transform_of(layer)
     if not isinstance(transform, Binary | SubBit):
         return None
-    weight = layer.parametrizations.weight  # type: ignore[union-attr]
+    weight: Any = layer.get_submodule("parametrizations.weight")
     if len(weight) > 1:  # something else has changed them since
         return None
     with torch.no_grad():
         return transform.codes(weight.original)
-
-
-def _pointwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -7,7 +7,8 @@ weight, wherever it is read, and ``layer.parametrizations.weight.original`` the 
 builder that answers None leaves a map as it is.
 """
 
-from collections.abc import Callable
+import fnmatch
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from spikeloom.layers.double_exponential import PAPER
 from spikeloom.registry import register
 
 EPS = 1e-5
+KEEP = ("first", "last", "shortcut")
 
 
 class Place(NamedTuple):
@@ -113,3 +115,33 @@ def transform_of(layer: nn.Module) -> nn.Module | None:
         return None
     found: nn.Module = layer.parametrizations.weight[0]  # type: ignore[union-attr, index, assignment]
     return found
+
+
+def kept(place: Place, keep: Sequence[str]) -> bool:
+    """Whether a map is among those to be left alone.
+
+    Args:
+        place: of the map.
+        keep: ``first``, ``last``, ``shortcut`` (1x1 convolutions in shortcuts), or patterns as in a
+            shell of names in the network.
+    Raises:
+        ValueError: a pattern that matches no map.
+    """
+    found = False
+    for word in keep:
+        if word in ("first", "last"):
+            found |= place.name == place.names[0 if word == "first" else -1]
+        elif word == "shortcut":
+            found |= "shortcut" in place.name.split(".") and _pointwise(place.layer)
+        elif not fnmatch.filter(place.names, word):
+            raise ValueError(
+                f"keep holds {word!r}, which is none of {', '.join(KEEP)} and matches no map; "
+                f"there are {', '.join(place.names)}"
+            )
+        else:
+            found |= fnmatch.fnmatchcase(place.name, word)
+    return found
+
+
+def _pointwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)

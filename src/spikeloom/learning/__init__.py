@@ -8,17 +8,20 @@ from spikeloom.learning.base import (
     Metrics,
     Objective,
     Progress,
+    Term,
     Unsupported,
     of_batch,
     to_scale,
 )
 from spikeloom.learning.bptt import BPTT
+from spikeloom.learning.distil import DistilLogits, DistilRates
 from spikeloom.learning.dspike import DspikeSearch
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
+from spikeloom.learning.mpfd import MPFD
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.sml import SurrogateModules
@@ -28,8 +31,11 @@ from spikeloom.learning.thresholds import Thresholds
 __all__ = [
     "BPTT",
     "EICIL",
+    "MPFD",
     "Batch",
     "Callback",
+    "DistilLogits",
+    "DistilRates",
     "DspikeSearch",
     "EventBP",
     "EvolutionarySurrogate",
@@ -45,6 +51,7 @@ __all__ = [
     "SurrogateModules",
     "Tandem",
     "TandemFit",
+    "Term",
     "Thresholds",
     "Unsupported",
     "of_batch",
