@@ -100,7 +100,10 @@ def transform_weights(model: nn.Module, make: Callable[[Place], nn.Module | None
     }
     made = {name: make(Place(layer, name, tuple(maps))) for name, layer in maps.items()}
     if maps and not any(made.values()):
-        raise ValueError(f"none of the network's {len(maps)} maps gets a transform of its weight")
+        raise ValueError(
+            f"none of the network's {len(maps)} maps gets a transform of its weight; let it keep "
+            "fewer of them as they are"
+        )
     for name, transform in made.items():
         if transform is not None:
             layer = maps[name]

@@ -14,6 +14,7 @@ from spikeloom.learning.base import (
     to_scale,
 )
 from spikeloom.learning.bptt import BPTT
+from spikeloom.learning.code_use import CodeUse
 from spikeloom.learning.distil import DistilLogits, DistilRates
 from spikeloom.learning.dspike import DspikeSearch
 from spikeloom.learning.eicil import EICIL
@@ -34,6 +35,7 @@ __all__ = [
     "MPFD",
     "Batch",
     "Callback",
+    "CodeUse",
     "DistilLogits",
     "DistilRates",
     "DspikeSearch",

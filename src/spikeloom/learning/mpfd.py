@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikeloom.functional.gram import gram_mismatch
 from spikeloom.layers.sub_bit import PAPER
 from spikeloom.learning.base import Term
+from spikeloom.learning.im_loss import Seen
 from spikeloom.learning.taught import Pairs, TaughtLayers
 from spikeloom.registry import register
 
@@ -46,7 +47,10 @@ class MPFD(TaughtLayers):
 
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Term]:
-        with self.compared(
-            model, lambda own, other: gram_mismatch(own.h_seq, other.h_seq)
-        ) as value:
+        with self.compared(model, apart) as value:
             yield value
+
+
+def apart(own: Seen, other: Seen) -> Tensor:
+    """How differently two layers' potentials tell the samples apart."""
+    return gram_mismatch(own.h_seq, other.h_seq)

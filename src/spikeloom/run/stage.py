@@ -304,6 +304,8 @@ def save(path: Path, task: Task, stage: Stage, state: State) -> None:
     tensors |= {f"random/cuda/{rank}": numbers for rank, numbers in enumerate(devices)}
     if stage.ema is not None:
         tensors |= checkpoint.prefixed("ema", stage.ema.state_dict())
+    if task.teacher is not None and not {*task.teacher.modules()} & {*stage.model.modules()}:
+        tensors |= checkpoint.prefixed("teacher", task.teacher.state_dict())  # held by callbacks
     about = {
         "state": asdict(state),
         "optimizer": facts,
@@ -329,6 +331,8 @@ def restore(path: Path, task: Task, stage: Stage, tensors: dict[str, Tensor], ab
         callback.apply(stage.model)
     if stage.ema is not None:
         checkpoint.load_weights(stage.ema, checkpoint.under("ema", tensors), path)
+    if task.teacher is not None and (taught := checkpoint.under("teacher", tensors)):
+        checkpoint.load_weights(task.teacher, taught, path)
     own = f"random/{task.procs.rank}"
     if own in tensors:
         torch.set_rng_state(tensors[own])
