@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 
 from spikeloom.run import checkpoint, session
 from spikeloom.run.config import Config, ConfigError
@@ -14,6 +15,7 @@ from spikeloom.run.start import start_from
 from spikeloom.run.task import network
 from spikeloom.run.teacher import TEACHER
 from tests.run.recipe import tiny
+from tests.run.test_processes import free_port, train_as, train_noting_gradients
 from tests.run.test_resume import StopAfter, StopError, same_end
 
 SUB_BIT = {"name": "sub_bit", "bits": 4, "period": 3}
@@ -102,3 +104,21 @@ def test_a_taught_callback_without_a_teacher_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"{name} needs a teacher"):
             session.train(tiny(phase__0__callback=[name]), tmp_path / "run")
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_codebooks_of_one(taught: Path, tmp_path: Path) -> None:
+    """Every update is one of the codebook, with a rate at which codewords meet and are replaced."""
+    fast = {"match": ["*.proxy"], "lr_scale": 200.0}
+    config = student(
+        taught, model__weight={**SUB_BIT, "period": 1}, phase__0__group=[fast],
+        phase__0__callback=["distil_logits"], phase__0__epochs=1, data__train=96,
+    )  # fmt: skip
+    train_noting_gradients(tmp_path / "one", config)
+    mp.spawn(train_as, (2, free_port(), str(tmp_path / "two"), config), nprocs=2)
+    one, two = model_of(tmp_path / "one"), model_of(tmp_path / "two")
+    book = "features.4.module.parametrizations.weight.0.memory"
+    assert not torch.equal(one[book], network(config, (1, 8, 8), 10).state_dict()[book])
+    for name in one:
+        if name.endswith(".memory"):
+            assert torch.equal(one[name], two[name]), name

@@ -53,7 +53,8 @@ class Taught(Callback):
         return self._teacher
 
     def apply(self, model: nn.Module) -> None:
-        self.teacher.eval().requires_grad_(False)
+        weight = next(model.parameters())
+        self.teacher.eval().requires_grad_(False).to(weight.device, weight.dtype)
 
     @torch.no_grad()
     def answer(self, x_seq: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def start_from(model: nn.Module, other: nn.Module) -> None:
         if value.shape != own.weight.shape:
             continue
         if transform_of(layer):
-            own.weight = value.clone()
+            own.weight = value.clone().to(own.weight)
         else:
             own.weight.copy_(value)
     values = {**dict(other.named_parameters()), **dict(other.named_buffers())}
