@@ -35,6 +35,7 @@ BASE = {
     "surrogate": "arctan",
     "loss": "rate_ce",
     "callback": NONE,
+    "weight": NONE,
 }
 # Small versions, but of two hidden layers; and a learner that changes with the epoch in what it
 # does beside BPTT.
@@ -44,6 +45,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
+    "sub_bit": {"period": 1},
 }
 # What a part needs around it that BASE does not have; what is varied itself is left as it is.
 COUNTING = ("ce_plus", "count", "count_plus", "count_zero", "spike_kernel", "ttfs")
@@ -124,7 +126,9 @@ def configuration(chosen: dict[str, str]) -> Config:
     if "surrogate" in chosen:
         neuron["surrogate"] = chosen["surrogate"]
     model = {**part(name["model"]), "width": 0.125, "T": 2, "neuron": neuron, "norm": name["norm"]}
-    fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout", "weight"}
+    if name["weight"] != NONE:
+        model["weight"] = part(name["weight"])
+    fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout"}
     model |= {key: value for key, value in around.items() if key in fits - BASE.keys()}
     phase = {"loss": name["loss"], "learner": part(name["learner"]), "epochs": 2}
     phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]
@@ -150,17 +154,23 @@ def task(config: Config) -> Task:
     model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
     cpu = torch.device("cpu")
     built = Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
-    learner = find("learner", config.phase[0].learner.name).build
-    if "teacher" in inspect.signature(learner).parameters:
+    phase = config.phase[0]
+    if taught("learner", phase.learner):
+        built.teacher = teacher(config, neuron=Part(name="relu"), norm=Part(name="bn"))
+    elif any(taught("callback", each) for each in phase.callback):
         built.teacher = teacher(config)
     return built
 
 
-def teacher(config: Config) -> torch.nn.Module:
-    """The same model of rectifiers."""
-    change = {"neuron": Part(name="relu"), "norm": Part(name="bn")}
-    rectified = config.model_copy(update={"model": config.model.model_copy(update=change)})
-    return network(rectified, IMAGES, CLASSES)
+def taught(kind: str, each: Part) -> bool:
+    """Whether a part asks for a teacher."""
+    return "teacher" in inspect.signature(find(kind, each.name).build).parameters
+
+
+def teacher(config: Config, **change: Part) -> torch.nn.Module:
+    """The same model with real weights, or another one in parts: for learners of rectifiers."""
+    model = config.model.model_copy(update={"weight": None, **change})
+    return network(config.model_copy(update={"model": model}), IMAGES, CLASSES)
 
 
 def page(found: dict[Case, str]) -> str:
@@ -179,7 +189,8 @@ def page(found: dict[Case, str]) -> str:
         "",
         "Of models each family stands for its members. `eicil` is seen in its epochs without, and",
         "its epochs with back-propagation; `local_tandem` offline, with a teacher of the same",
-        "model.",
+        "model of rectifiers; `mpfd`, `distil_logits` and `distil_rates` with one of the same",
+        "model with real weights.",
         "",
         "## Refused",
         "",

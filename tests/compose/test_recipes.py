@@ -73,7 +73,8 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     loss, _ = training._update([batch], Progress(0, 1, 1, 2))
     assert torch.isfinite(torch.tensor(loss))
     for parameter_name, parameter in training.stage.model.named_parameters():
-        assert parameter.grad is not None or not parameter.requires_grad, parameter_name
+        rests = parameter_name.endswith(".proxy")  # has a gradient at every so many updates
+        assert rests or parameter.grad is not None or not parameter.requires_grad, parameter_name
 
 
 def test_recipe_names_are_the_methods_folder_and_a_stem() -> None:

@@ -13,6 +13,7 @@ from spikeloom import registry
 from spikeloom.functional import Arctan, Sigmoid
 from spikeloom.layers import LIF
 from spikeloom.learning import Batch, Callback, Loss, Metrics, Progress
+from spikeloom.learning.base import Term
 from spikeloom.learning.bptt import BPTT
 from spikeloom.run import checkpoint, session
 from spikeloom.run.config import ConfigError
@@ -52,8 +53,8 @@ class Rude(Callback):
         return {"mean": float(batch.x_seq.mean())}
 
     @contextmanager
-    def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
-        yield lambda: self.weight * sum(p.square().sum() for p in model.parameters())
+    def term(self, model: nn.Module) -> Iterator[Term]:
+        yield lambda *_: self.weight * sum(p.square().sum() for p in model.parameters())
 
 
 class Nudge(BPTT):

@@ -8,17 +8,21 @@ from spikeloom.learning.base import (
     Metrics,
     Objective,
     Progress,
+    Term,
     Unsupported,
     of_batch,
     to_scale,
 )
 from spikeloom.learning.bptt import BPTT
+from spikeloom.learning.code_use import CodeUse
+from spikeloom.learning.distil import DistilLogits, DistilRates
 from spikeloom.learning.dspike import DspikeSearch
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
+from spikeloom.learning.mpfd import MPFD
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.sml import SurrogateModules
@@ -28,8 +32,12 @@ from spikeloom.learning.thresholds import Thresholds
 __all__ = [
     "BPTT",
     "EICIL",
+    "MPFD",
     "Batch",
     "Callback",
+    "CodeUse",
+    "DistilLogits",
+    "DistilRates",
     "DspikeSearch",
     "EventBP",
     "EvolutionarySurrogate",
@@ -45,6 +53,7 @@ __all__ = [
     "SurrogateModules",
     "Tandem",
     "TandemFit",
+    "Term",
     "Thresholds",
     "Unsupported",
     "of_batch",

@@ -18,14 +18,14 @@ class Objective:
 
     Args:
         loss: of the phase.
-        terms: of the callbacks, as from :meth:`Callback.term`.
+        terms: of the callbacks, as from :meth:`Callback.term`, for the batch at hand.
         scaled: brings a value to its share of the update, and to the gradient scaler's measure.
     """
 
     def __init__(
         self,
         loss: Loss,
-        terms: Sequence[Callable[[], Tensor | None]] = (),
+        terms: Sequence[Callable[[Tensor], Tensor | None]] = (),
         scaled: Callable[[Tensor], Tensor] = lambda value: value,
     ) -> None:
         self.loss, self.terms, self.scaled = loss, terms, scaled
@@ -33,7 +33,7 @@ class Objective:
 
     def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
         value = self.loss(logits_seq, y)
-        found = [term for term in (term() for term in self.terms) if term is not None]
+        found = [term for term in (term(logits_seq) for term in self.terms) if term is not None]
         self.added = len(found)
         return self.scaled(sum(found, start=value))
 
@@ -48,6 +48,9 @@ class Batch(NamedTuple):
 
     x_seq: Tensor
     y: Tensor
+
+
+Term = Callable[[Batch, Tensor], Tensor | None]
 
 
 class Metrics(NamedTuple):
@@ -167,9 +170,10 @@ class Callback:
         self.epoch(model, probe, loss, progress)
 
     @contextmanager
-    def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+    def term(self, model: nn.Module) -> Iterator[Term]:
         """Around each step of the learner: a function that gives what to add to the loss.
 
-        It is called after the forward pass, each time that the learner asks for its loss.
+        It is called after the forward pass, each time that the learner asks for its loss, with the
+        batch and the logits [T, N, K] that the learner gives.
         """
-        yield lambda: None
+        yield lambda batch, logits_seq: None

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from spikeloom.learning.base import Callback, Unsupported
+from spikeloom.learning.base import Callback, Term, Unsupported
 from spikeloom.learning.potentials import Mean, means
 from spikeloom.learning.spiking import neurons_of
 from spikeloom.papers import Paper
@@ -84,11 +84,11 @@ class IMLoss(Callback):
         neurons_of(model, "im_loss pulls potentials to the threshold")
 
     @contextmanager
-    def term(self, model: nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+    def term(self, model: nn.Module) -> Iterator[Term]:
         inner = inner_names(model) if self.skip is None else set[str]()
         with means(model) as seen:
 
-            def value() -> Tensor | None:
+            def value(*_: object) -> Tensor | None:
                 layers = seen()
                 found = [STATISTICS[self.statistic](layer) for layer in self._kept(layers, inner)]
                 if not found:

@@ -120,11 +120,17 @@ class RunConfig(Strict):
 
 
 class TeacherConfig(Strict):
-    """A trained network that a learner asks for: that of a finished run, or one trained first."""
+    """A trained network: that of a finished run, or one trained first.
+
+    Learners and callbacks may ask for it, and the model may start from its weights.
+    """
 
     run: str | None = Field(None, description="folder of a finished run")
     recipe: str | None = Field(None, description="trained into FOLDER/teacher on the run's data")
     set: tuple[str, ...] = Field((), description="overrides of that recipe")
+    start: StrictBool = Field(
+        False, description="the model starts from its values where names and shapes agree"
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -200,6 +200,7 @@ class Training:
                 raise NonFiniteLossError(self._where(group))
             stage.step(progress.share)
             stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
+            stage.settle()
             stage.average()
         sums = seen.tolist()
         self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]

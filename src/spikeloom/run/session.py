@@ -39,6 +39,7 @@ from spikeloom.run.record import (
     write_json,
 )  # fmt: skip
 from spikeloom.run.stage import rehearse
+from spikeloom.run.start import start_from
 from spikeloom.run.task import RECORDED, Task, device_of, prepare
 from spikeloom.run.teach import rehearse_teacher, taught_by, teach
 from spikeloom.run.teacher import TEACHER
@@ -104,6 +105,8 @@ def train(
                 name = config.teacher.recipe or ""
                 again = partial(train, root=root, recipe=name, watch=watch)
                 task.teacher = teach(task, folder, again)
+                if config.teacher.start:
+                    start_from(task.model, task.teacher)
                 training = Training(task, folder, watcher)
             with use(memory=config.run.memory):
                 return _finish(training, recipe, root, watch)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ class Stage:
         gradients start anew.
         """
         with ExitStack() as stack:
-            terms = [stack.enter_context(c.term(self.model)) for c in self.callbacks.values()]
+            terms = [
+                partial(stack.enter_context(callback.term(self.model)), batch)
+                for callback in self.callbacks.values()
+            ]
             loss = Objective(self.loss, terms, lambda value: self.scaler.scale(value * share))
             if not self.stepping:
                 yield self.learner.step(self.model, batch, loss, progress)
@@ -115,6 +119,12 @@ class Stage:
         with torch.no_grad():
             for name, change in increments.items():
                 self.model.get_parameter(name).add_(change)
+
+    def settle(self) -> None:
+        """Let modules of the model that have a method ``after_update`` see to themselves."""
+        for module in self.model.modules():
+            if after_update := getattr(module, "after_update", None):
+                after_update()
 
     def average(self) -> None:
         """Let the averaged weights follow; the last thing of an update."""
@@ -155,6 +165,7 @@ def rehearse(task: Task) -> None:
                 if not any(moved):
                     raise ValueError("the learner leaves neither gradients nor increments")
                 stage.optimizer.step()  # some of its settings are only refused here
+                stage.settle()
                 model = stage.plain()
                 json.dumps({name: c.state() for name, c in stage.callbacks.items()})
             except ConfigError as error:
@@ -248,7 +259,7 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         model,
         learner,
         build(phase.loss, "loss"),
-        _callbacks(phase),
+        _callbacks(phase, task.teacher),
         build(phase.schedule, "schedule"),
         build(phase.optimizer, "optimizer", parameters),
         AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
@@ -264,11 +275,13 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     return stage
 
 
-def _callbacks(phase: Phase) -> dict[str, Callback]:
+def _callbacks(phase: Phase, teacher: nn.Module | None = None) -> dict[str, Callback]:
     names = [part.name for part in phase.callback]
     if len(names) != len(set(names)):
         raise ConfigError(f"callback holds a name twice: {', '.join(names)}")
-    built: dict[str, Callback] = {part.name: build(part, "callback") for part in phase.callback}
+    built: dict[str, Callback] = {
+        part.name: build(part, "callback", teacher=teacher) for part in phase.callback
+    }
     slopes = [name for name, callback in built.items() if isinstance(callback, Slope)]
     if len(slopes) > 1:
         raise ConfigError(
@@ -291,6 +304,8 @@ def save(path: Path, task: Task, stage: Stage, state: State) -> None:
     tensors |= {f"random/cuda/{rank}": numbers for rank, numbers in enumerate(devices)}
     if stage.ema is not None:
         tensors |= checkpoint.prefixed("ema", stage.ema.state_dict())
+    if task.teacher is not None and not {*task.teacher.modules()} & {*stage.model.modules()}:
+        tensors |= checkpoint.prefixed("teacher", task.teacher.state_dict())  # held by callbacks
     about = {
         "state": asdict(state),
         "optimizer": facts,
@@ -316,6 +331,8 @@ def restore(path: Path, task: Task, stage: Stage, tensors: dict[str, Tensor], ab
         callback.apply(stage.model)
     if stage.ema is not None:
         checkpoint.load_weights(stage.ema, checkpoint.under("ema", tensors), path)
+    if task.teacher is not None and (taught := checkpoint.under("teacher", tensors)):
+        checkpoint.load_weights(task.teacher, taught, path)
     own = f"random/{task.procs.rank}"
     if own in tensors:
         torch.set_rng_state(tensors[own])

@@ -15,6 +15,7 @@ from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
+from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
 
 RECORDED = "recorded"  # the encoder of data with steps of their own
@@ -148,6 +149,11 @@ def prepare(
     if config.teacher:
         about = teacher_config(config, folder)
         teacher = placed(network(about, source.shape, source.num_classes), device)
+        if config.teacher.start and not shared(net, teacher):
+            raise ConfigError(
+                f"teacher.start: {config.model.name} and its teacher {about.model.name} have no "
+                "parameter of one name and shape; take a teacher of the same model and width"
+            )
     task = Task(
         config, device, procs, source, splits, Augment(steps),
         bind(config.model.encoder, "encoder"), net, teacher,
