@@ -9,7 +9,7 @@ from spikeloom.functional.distil import logit_mismatch
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.tandem import rate_mismatch
 from spikeloom.learning.base import Batch, Term
-from spikeloom.learning.im_loss import Seen
+from spikeloom.learning.potentials import Seen
 from spikeloom.learning.taught import Pairs, Taught, TaughtLayers
 from spikeloom.papers import Paper
 from spikeloom.registry import Unsupported, register

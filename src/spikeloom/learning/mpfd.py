@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeloom.functional.gram import gram_mismatch
 from spikeloom.layers.sub_bit import PAPER
 from spikeloom.learning.base import Term
-from spikeloom.learning.im_loss import Seen
+from spikeloom.learning.potentials import Seen
 from spikeloom.learning.taught import Pairs, TaughtLayers
 from spikeloom.registry import register
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spikeloom.layers import Neuron, is_constant
 from spikeloom.learning.base import Batch, Callback, Term
-from spikeloom.learning.im_loss import Seen, potentials
+from spikeloom.learning.potentials import Seen, potentials
 from spikeloom.registry import Unsupported
 
 Pairs = Sequence[tuple[str, str]]
