@@ -1,0 +1,131 @@
+"""Weights of +1 and -1 as they are stored: one bit each, or one index for a whole kernel.
+
+    w[o, c] = scale[o] * codebook[index[o, c]]     sub-bit: K kernels, log2(K) bits for each index
+    w[o, c] = scale[o] * sign[o, c]                binary: one bit for each weight
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BYTE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Weights [O, C, kh, kw] of one size for each output; made by :func:`of_signs`, :func:`of_index`.
+
+    Args:
+        shape: (O, C, kh, kw).
+        scale: size of each output's weights, may be negative.
+        bits: binary: the signs in the order of the weights, 8 a byte, the first one lowest.
+        index: sub-bit: row of the codebook for each kernel.
+        codebook: sub-bit: the kernels, of +1 and -1.
+    Shape:
+        scale [O], bits uint8 [ceil(O C kh kw / 8)], index [O, C] uint8 or int16, codebook int8
+        [K, kh kw]
+    """
+
+    shape: tuple[int, int, int, int]
+    scale: Tensor
+    bits: Tensor | None = None
+    index: Tensor | None = None
+    codebook: Tensor | None = None
+
+    @property
+    def fan_in(self) -> int:
+        """Weights of one output."""
+        return self.shape[1] * self.shape[2] * self.shape[3]
+
+    def signs(self) -> Tensor:
+        """The weights without their scale, int8 [O, C, kh, kw] of +1 and -1."""
+        if self.index is not None:
+            assert self.codebook is not None
+            return self.codebook[self.index.long()].view(self.shape)
+        assert self.bits is not None
+        count = self.shape[0] * self.fan_in
+        return (2 * unpacked(self.bits, 1, count).to(torch.int8) - 1).view(self.shape)
+
+    def weight(self) -> Tensor:
+        """The weights as floats, scale included."""
+        return self.signs().float() * self.scale.view(-1, 1, 1, 1)
+
+
+def of_signs(signs: Tensor, scale: Tensor) -> Coded:
+    """Binary weights.
+
+    Shape:
+        signs [O, C, kh, kw] or [O, C], scale [O]
+    Raises:
+        ValueError: something other than +1 and -1, or shapes that do not fit.
+    """
+    if signs.dim() == 2:
+        signs = signs[:, :, None, None]
+    if signs.dim() != 4 or not bool((signs.abs() == 1).all()):
+        raise ValueError(f"signs must be +1 or -1 [O, C, kh, kw], got {tuple(signs.shape)}")
+    O, C, kh, kw = signs.shape
+    return Coded((O, C, kh, kw), _scale(scale, O), bits=packed(signs.flatten() > 0, 1))
+
+
+def of_index(index: Tensor, codebook: Tensor, scale: Tensor, kernel: tuple[int, int]) -> Coded:
+    """Weights that are rows of a codebook.
+
+    Shape:
+        index [O, C], codebook [K, kh kw], scale [O]
+    Raises:
+        ValueError: an index beyond the codebook, something other than +1 and -1 in it, or shapes
+            that do not fit.
+    """
+    K, taps = codebook.shape
+    if index.dim() != 2 or taps != kernel[0] * kernel[1]:
+        raise ValueError(
+            f"expected index [O, C] and codebook [K, {kernel[0] * kernel[1]}], got "
+            f"{tuple(index.shape)} and {tuple(codebook.shape)}"
+        )
+    if int(index.min()) < 0 or int(index.max()) >= K:
+        raise ValueError(
+            f"an index names one of {K} kernels, got {int(index.min())} to {int(index.max())}"
+        )
+    if not bool((codebook.abs() == 1).all()):
+        raise ValueError("a codebook holds +1 and -1 only")
+    O, C = index.shape
+    small = index.to(torch.uint8 if K <= 256 else torch.int16)
+    return Coded(
+        (O, C, *kernel), _scale(scale, O), index=small, codebook=codebook.to(torch.int8).clone()
+    )
+
+
+def _scale(scale: Tensor, outputs: int) -> Tensor:
+    if scale.numel() != outputs:
+        raise ValueError(f"{outputs} outputs need as many scales, got {tuple(scale.shape)}")
+    return scale.detach().float().reshape(outputs).clone()
+
+
+def packed(values: Tensor, bits: int) -> Tensor:
+    """Numbers below 2^bits one after the other, lowest bit first, as bytes.
+
+    Shape:
+        values [*] -> uint8 [ceil(numel bits / 8)]
+    """
+    digits = values.flatten().to(torch.int32)[:, None] >> torch.arange(bits, dtype=torch.int32)
+    stream = (digits & 1).to(torch.uint8).flatten()
+    stream = F.pad(stream, (0, -len(stream) % BYTE)).view(-1, BYTE)
+    return (stream << torch.arange(BYTE, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+
+
+def unpacked(stream: Tensor, bits: int, count: int) -> Tensor:
+    """The numbers that :func:`packed` put there, int32 [count].
+
+    Raises:
+        ValueError: the stream has another length.
+    """
+    if stream.numel() != -(-count * bits // BYTE):
+        raise ValueError(
+            f"{count} numbers of {bits} bits take {-(-count * bits // BYTE)} bytes, got "
+            f"{stream.numel()}"
+        )
+    digits = (stream[:, None] >> torch.arange(BYTE, dtype=torch.uint8)) & 1
+    digits = digits.flatten()[: count * bits].view(count, bits).to(torch.int32)
+    return (digits << torch.arange(bits, dtype=torch.int32)).sum(1, dtype=torch.int32)
