@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from spikeloom.deploy import infer
-from spikeloom.layers import Standardised, transform_of, transform_weights
+from spikeloom.layers import Place, Standardised, transform_of, transform_weights
 from tests.small import IMAGE, small
 
 
 def test_every_output_has_mean_beta_and_deviation_gamma():
-    transform = Standardised(4).double()
+    transform = Standardised(Place(nn.Linear(2, 4))).double()
     with torch.no_grad():
         transform.gamma.copy_(torch.tensor([1.0, 2.0, 0.5, 3.0]))
         transform.beta.copy_(torch.tensor([0.0, 1.0, -1.0, 0.2]))
@@ -22,7 +22,7 @@ def test_every_output_has_mean_beta_and_deviation_gamma():
 
 
 def test_gradients_are_those_of_the_formula():
-    transform = Standardised(3).double()
+    transform = Standardised(Place(nn.Linear(2, 3))).double()
     raw = torch.randn(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
     values = (transform.gamma, transform.beta)
     assert torch.autograd.gradcheck(lambda raw, *_: transform(raw), (raw, *values))
@@ -36,7 +36,9 @@ def test_an_assigned_weight_gives_small_raw_ones_and_the_same_result():
     transform_weights(layer, Standardised)
     raw = layer.parametrizations.weight.original
     torch.testing.assert_close(raw.std(1), torch.full((6,), 1 / 6.0), rtol=1e-3, atol=0)
-    torch.testing.assert_close(layer.weight, Standardised(6)(weight), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        layer.weight, Standardised(Place(layer))(weight), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_all_convolutions_and_linear_maps_of_a_model_are_transformed():

@@ -18,9 +18,10 @@ from spikeloom.layers.over_time import OverTime, is_constant
 from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
+from spikeloom.layers.sub_bit import Binary, Codes, OSQuant, SubBit, codes_of
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 from spikeloom.layers.tokens import TokenMixing
-from spikeloom.layers.weights import Standardised, transform_of, transform_weights
+from spikeloom.layers.weights import Place, Standardised, transform_of, transform_weights
 
 __all__ = [
     "ALIF",
@@ -29,6 +30,8 @@ __all__ = [
     "LIF",
     "LTMD",
     "BatchNorm",
+    "Binary",
+    "Codes",
     "Conv2d",
     "CubaLIF",
     "DoubleExponential",
@@ -47,8 +50,10 @@ __all__ = [
     "Neuron",
     "NoNorm",
     "NoReadout",
+    "OSQuant",
     "OverTime",
     "ParametricLIF",
+    "Place",
     "ReLU",
     "RecurrentLIF",
     "Resetting",
@@ -56,11 +61,13 @@ __all__ = [
     "Stack",
     "Standardised",
     "StepBatchNorm",
+    "SubBit",
     "Temporal",
     "TemporalEffectiveBatchNorm",
     "ThresholdBatchNorm",
     "TokenMixing",
     "carry",
+    "codes_of",
     "is_constant",
     "late_spikes",
     "neuron_values",

@@ -1,12 +1,14 @@
 """Transforms of weights: what a layer computes with, from what is trained.
 
-A transform is registered as ``weight`` and made from a layer's number of outputs; it maps the raw
-weight to one of the same shape. :func:`transform_weights` puts one on every convolution and linear
-map of a model, by ``torch.nn.utils.parametrize``: ``layer.weight`` is then the transformed weight,
-wherever it is read, and ``layer.parametrizations.weight.original`` the trained one.
+A transform is registered as ``weight`` and made for a :class:`Place`, a map of a network; it maps
+the raw weight to one of the same shape. :func:`transform_weights` puts one on the convolutions and
+linear maps of a model, by ``torch.nn.utils.parametrize``: ``layer.weight`` is then the transformed
+weight, wherever it is read, and ``layer.parametrizations.weight.original`` the trained one. A
+builder that answers None leaves a map as it is.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,20 @@ from spikeloom.layers.double_exponential import PAPER
 from spikeloom.registry import register
 
 EPS = 1e-5
+
+
+class Place(NamedTuple):
+    """A map of a network, for which a transform is to be made.
+
+    Args:
+        layer: a convolution or linear map.
+        name: of the layer in the network.
+        names: of all maps of the network, in order.
+    """
+
+    layer: nn.Conv2d | nn.Linear
+    name: str = ""
+    names: tuple[str, ...] = ("",)
 
 
 @register("weight", "standardised", paper=PAPER, status="exact")
@@ -28,7 +44,7 @@ class Standardised(nn.Module):
     the result does not depend on it, but how far a step of the optimizer turns it does.
 
     Args:
-        channels: outputs of the layer.
+        place: where the weights are.
     Shape:
         raw [C, *] -> [C, *]
     Source:
@@ -36,8 +52,9 @@ class Standardised(nn.Module):
         that of PyTorch's own layers.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, place: Place) -> None:
         super().__init__()
+        channels = len(place.layer.weight)
         self.gamma = nn.Parameter(torch.ones(channels))
         self.beta = nn.Parameter(torch.zeros(channels))
 
@@ -65,17 +82,28 @@ class Standardised(nn.Module):
         return rows
 
 
-def transform_weights(model: nn.Module, make: Callable[[int], nn.Module]) -> nn.Module:
-    """Put a transform on the weight of every convolution and linear map of ``model``, in place.
+def transform_weights(model: nn.Module, make: Callable[[Place], nn.Module | None]) -> nn.Module:
+    """Put transforms on the weights of convolutions and linear maps of ``model``, in place.
 
     Args:
         model: its weights keep their values as raw ones; biases stay as they are.
-        make: makes a transform from a layer's number of outputs.
+        make: makes the transform of a map, or answers None to leave it alone.
+    Raises:
+        ValueError: every map is left alone, or a weight does not suit its transform.
     """
-    maps = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    for layer in maps:
-        transform = make(layer.weight.shape[0]).to(layer.weight.device, layer.weight.dtype)
-        parametrize.register_parametrization(layer, "weight", transform)
+    maps = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    made = {name: make(Place(layer, name, tuple(maps))) for name, layer in maps.items()}
+    if maps and not any(made.values()):
+        raise ValueError(f"none of the network's {len(maps)} maps gets a transform of its weight")
+    for name, transform in made.items():
+        if transform is not None:
+            layer = maps[name]
+            transform = transform.to(layer.weight.device, layer.weight.dtype)
+            parametrize.register_parametrization(layer, "weight", transform)
     return model
 
 

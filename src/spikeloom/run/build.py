@@ -23,7 +23,9 @@ MADE_ANEW = ("neuron", "norm", "readout", "head", "weight")
 KIND_OF: dict[type, str] = {functional.Decay: "decay", functional.Surrogate: "surrogate"}
 
 # What builders are handed when they are called; a recipe cannot set it.
-HANDED = ("self", "shape", "channels", "features", "params", "x", "generator", "teacher")
+HANDED = (
+    "self", "shape", "channels", "features", "place", "params", "x", "generator", "teacher"
+)  # fmt: skip
 
 
 def build(part: Part, kind: str, *given: Any, **context: Any) -> Any:
