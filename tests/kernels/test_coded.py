@@ -57,14 +57,7 @@ def coded(O, C, kh, kw, eta):
     if eta is None:
         return of_signs(signs(O, C, kh, kw), scale)
     index = torch.randint(0, 2**eta, (O, C))
-    return of_index(index, signs(2**eta, kh * kw), scale, (kh, kw))
-
-
-def spikes(channels, in_shape):
-    """A first layer that turns real values into spikes."""
-    C, H, W = in_shape
-    term = Term(0, torch.randn(channels, C, 3, 3), SAME)
-    return Sum("first", (channels, H, W), (term,), torch.zeros(channels), LIF)
+    return of_index(index, signs(2**eta, kh * kw), scale, (O, C, kh, kw))
 
 
 def out_size(window, H, W):

@@ -11,6 +11,7 @@ from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty
 from spikeloom.deploy.packed import Packed, infer
+from spikeloom.deploy.packed_file import bytes_of, read_packed, write_packed
 from spikeloom.registry import Unsupported as Unsupported
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Faults",
     "Graph",
     "Packed",
+    "bytes_of",
     "faulty",
     "fit_weights",
     "from_modules",
@@ -29,10 +31,12 @@ __all__ = [
     "graph_of",
     "infer",
     "nir_graph",
+    "read_packed",
     "read_weights",
     "run_onnx",
     "to_exported",
     "to_nir",
     "to_onnx",
     "verify",
+    "write_packed",
 ]

@@ -50,7 +50,15 @@ Value = int | Open
 
 
 class Folder:
-    """Turns steps into nodes, one after the other; neurons are of the given kinds."""
+    """Turns steps into nodes, one after the other.
+
+    Args:
+        in_shape: of a sample.
+        steps: what the model does.
+        out: number of the value that comes out.
+        kinds: of neurons that may be part of it.
+        coded: whether weights of one bit and less stay what they are; else they become floats.
+    """
 
     def __init__(
         self,
@@ -58,8 +66,9 @@ class Folder:
         steps: list[Step],
         out: int,
         kinds: Container[str] = NEURONS,
+        coded: bool = True,
     ) -> None:
-        self.in_shape, self.kinds = in_shape, kinds
+        self.in_shape, self.kinds, self.coded = in_shape, kinds, coded
         self.nodes: list[Node] = []
         self.values: dict[int, Value] = {0: 0}
         self.samples = {0: in_shape} | {step.out: step.shape for step in steps}  # in the model
@@ -131,7 +140,12 @@ class Folder:
         return Open(name, shape, (Term(source),), zeros(shape[0]))
 
     def _multiply(self, step: Step, layer: nn.Conv2d | nn.Linear, source: int) -> Open:
-        term, bias, shape = kernel(step.name, layer, source, self._shape(source))
+        term, bias, shape = kernel(step.name, layer, source, self._shape(source), self.coded)
+        if term.coded is not None and self._so_far().levels[source] is None:
+            raise Unsupported(
+                f"{step.name}: weights of one bit or less count spikes, and this layer gets real "
+                "values; keep it as it is in training, with its name among the transform's keep"
+            )
         return Open(step.name, shape, (term,), bias)
 
     def _scale(self, step: Step, scaled: tuple[Tensor, Tensor], number: int) -> Open:
@@ -186,6 +200,9 @@ class Folder:
 
 def _scaled(term: Term, scale: Tensor) -> Term:
     """The term with a factor on each output channel."""
+    if term.coded is not None:
+        coded = replace(term.coded, scale=(term.coded.scale.double() * scale).float())
+        return replace(term, coded=coded)
     if term.weight is None:
         return replace(term, weight=scale.float().view(-1, 1, 1, 1))  # a group for each channel
     weight = term.weight.double() * scale.view(-1, 1, 1, 1)

@@ -1,7 +1,10 @@
 """Weights of +1 and -1 as they are stored: one bit each, or one index for a whole kernel.
 
-    w[o, c] = scale[o] * codebook[index[o, c]]     sub-bit: K kernels, log2(K) bits for each index
+    w[o, g] = scale[o] * codebook[index[o, g]]     sub-bit: K kernels, log2(K) bits for each index
     w[o, c] = scale[o] * sign[o, c]                binary: one bit for each weight
+
+A kernel is as many consecutive weights of an output as a row of the codebook has: with rows of nine
+the 3x3 kernel of an input channel. The last one may reach beyond the weights.
 """
 
 from dataclasses import dataclass
@@ -24,8 +27,8 @@ class Coded:
         index: sub-bit: row of the codebook for each kernel.
         codebook: sub-bit: the kernels, of +1 and -1.
     Shape:
-        scale [O], bits uint8 [ceil(O C kh kw / 8)], index [O, C] uint8 or int16, codebook int8
-        [K, kh kw]
+        scale [O], bits uint8 [ceil(O C kh kw / 8)], index [O, G] uint8 or int16, codebook int8
+        [K, R], G = ceil(C kh kw / R)
     """
 
     shape: tuple[int, int, int, int]
@@ -43,7 +46,8 @@ class Coded:
         """The weights without their scale, int8 [O, C, kh, kw] of +1 and -1."""
         if self.index is not None:
             assert self.codebook is not None
-            return self.codebook[self.index.long()].view(self.shape)
+            rows = self.codebook[self.index.long()].flatten(1)
+            return rows[:, : self.fan_in].reshape(self.shape)
         assert self.bits is not None
         count = self.shape[0] * self.fan_in
         return (2 * unpacked(self.bits, 1, count).to(torch.int8) - 1).view(self.shape)
@@ -69,20 +73,23 @@ def of_signs(signs: Tensor, scale: Tensor) -> Coded:
     return Coded((O, C, kh, kw), _scale(scale, O), bits=packed(signs.flatten() > 0, 1))
 
 
-def of_index(index: Tensor, codebook: Tensor, scale: Tensor, kernel: tuple[int, int]) -> Coded:
-    """Weights that are rows of a codebook.
+def of_index(
+    index: Tensor, codebook: Tensor, scale: Tensor, shape: tuple[int, int, int, int]
+) -> Coded:
+    """Weights [O, C, kh, kw] that are rows of a codebook.
 
     Shape:
-        index [O, C], codebook [K, kh kw], scale [O]
+        index [O, G], codebook [K, R], scale [O], G = ceil(C kh kw / R)
     Raises:
         ValueError: an index beyond the codebook, something other than +1 and -1 in it, or shapes
             that do not fit.
     """
-    K, taps = codebook.shape
-    if index.dim() != 2 or taps != kernel[0] * kernel[1]:
+    O, (K, row) = shape[0], codebook.shape
+    kernels = -(-shape[1] * shape[2] * shape[3] // row)
+    if tuple(index.shape) != (O, kernels):
         raise ValueError(
-            f"expected index [O, C] and codebook [K, {kernel[0] * kernel[1]}], got "
-            f"{tuple(index.shape)} and {tuple(codebook.shape)}"
+            f"weights {shape} are {O} x {kernels} kernels of {row}, got as many indices as "
+            f"{tuple(index.shape)}"
         )
     if int(index.min()) < 0 or int(index.max()) >= K:
         raise ValueError(
@@ -90,11 +97,8 @@ def of_index(index: Tensor, codebook: Tensor, scale: Tensor, kernel: tuple[int, 
         )
     if not bool((codebook.abs() == 1).all()):
         raise ValueError("a codebook holds +1 and -1 only")
-    O, C = index.shape
     small = index.to(torch.uint8 if K <= 256 else torch.int16)
-    return Coded(
-        (O, C, *kernel), _scale(scale, O), index=small, codebook=codebook.to(torch.int8).clone()
-    )
+    return Coded(shape, _scale(scale, O), index=small, codebook=codebook.to(torch.int8).clone())
 
 
 def _scale(scale: Tensor, outputs: int) -> Tensor:

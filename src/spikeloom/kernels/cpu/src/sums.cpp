@@ -296,8 +296,7 @@ inline void weigh_tile(const Op& op, const float* weights, const Place* places, 
 }
 
 // The bits of a window side by side, as the signs lie; returns how many are set.
-inline int64_t lay_patch(const Source& s, const unit* from, const Place& p, uint64_t* to) {
-  const View view(s, p.y, p.x);
+inline int64_t lay_patch(const Source& s, const View& view, const unit* from, uint64_t* to) {
   const Window& w = s.window;
   const int64_t n = units(s.channels), across = view.across.to - view.across.from;
   for (int64_t i = 0; i < s.words; ++i) to[i] = 0;
@@ -320,21 +319,23 @@ inline int64_t lay_patch(const Source& s, const unit* from, const Place& p, uint
 // Adds one source's sums of signs to those of a tile, at all steps.
 inline void weigh_signs(const Op& op, const Source& s, int64_t block, const Place* places,
                         int64_t count, Desk& d) {
-  const int64_t items = count * op.steps, first = block * op.block_width;
+  const int64_t first = block * op.block_width, items = count * op.steps;
   const uint64_t* signs = s.signs + first * s.words;
-  int64_t ones[CHUNK];
-  for (int64_t from = 0; from < items; from += CHUNK) {
-    const int64_t some = least(CHUNK, items - from);
-    for (int64_t i = 0; i < some; ++i) {
-      const Place& p = places[(from + i) / op.steps];
-      const unit* bits = (const unit*)s.data + (from + i) % op.steps * s.step + p.n * s.image;
-      ones[i] = 0;
+  int64_t ones[CHUNK], laid = 0, done = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const View view(s, places[i].y, places[i].x);
+    const unit* bits = (const unit*)s.data + places[i].n * s.image;
+    for (int64_t t = 0; t < op.steps; ++t, bits += s.step) {
+      ones[laid] = 0;
       for (int64_t plane = s.planes - 1; plane >= 0; --plane)
-        ones[i] = 2 * ones[i] + lay_patch(s, bits + plane * s.plane, p,
-                                          d.patches + (plane * CHUNK + i) * s.words);
+        ones[laid] = 2 * ones[laid] + lay_patch(s, view, bits + plane * s.plane,
+                                                d.patches + (plane * CHUNK + laid) * s.words);
+      if (++laid < CHUNK && done + laid < items) continue;
+      tally({d.patches, CHUNK * s.words, s.planes, s.words, laid, ones}, signs, s.scales + first,
+            op.block_width, d.tile + done * op.block_width);
+      done += laid;
+      laid = 0;
     }
-    const Patches patches{d.patches, CHUNK * s.words, s.planes, s.words, some, ones};
-    tally(patches, signs, s.scales + first, op.block_width, d.tile + from * op.block_width);
   }
 }
 

@@ -11,9 +11,10 @@ typedef uint64_t vq __attribute__((vector_size(8 * WIDE)));
 typedef double vd __attribute__((vector_size(8 * WIDE)));
 typedef float vs __attribute__((vector_size(4 * WIDE)));
 
-// ones(bits): counts that may be added RUN times before totals() makes them one number for a word.
+// ones(bits): counts that may be added RUN times (0: any) before totals() makes them one number for
+// a word.
 #if defined(__AVX512VPOPCNTDQ__)
-constexpr int64_t RUN = int64_t{1} << 32;
+constexpr int64_t RUN = 0;
 constexpr int ITEMS = 4;
 INLINE vq ones(vq bits) { return (vq)_mm512_popcnt_epi64((__m512i)bits); }
 INLINE vq totals(vq counts) { return counts; }
@@ -77,48 +78,60 @@ struct Patches {
   const int64_t* ones;                  // of each window: the sum over planes of 2^p times its bits
 };
 
-// Adds scale * sum to `to` [window][width] for SOME windows and COLUMNS vectors of channels; the
-// windows beyond `valid` are counted for nothing.
 template <int SOME, int COLUMNS>
-INLINE void tally_some(const Patches& a, int64_t item, int64_t valid, const uint64_t* signs,
-                       const float* scales, int64_t width, float* to) {
-  constexpr int64_t VECTORS = GROUP / WIDE;  // of a group
-  vq total[SOME][COLUMNS];
+INLINE void clear(vq (&counts)[SOME][COLUMNS]) {
 #pragma GCC unroll 4
   for (int i = 0; i < SOME; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < COLUMNS; ++j) total[i][j] = vq{};
+    for (int j = 0; j < COLUMNS; ++j) counts[i][j] = vq{};
+}
+
+// Counts words `from` to `end` of a plane.
+template <int SOME, int COLUMNS>
+INLINE void count_words(const uint64_t* bits, const uint64_t* signs, int64_t words, int64_t from,
+                        int64_t end, vq (&counts)[SOME][COLUMNS]) {
+  constexpr int64_t VECTORS = GROUP / WIDE;  // of a group
+  for (int64_t k = from; k < end; ++k) {
+    vq sign[COLUMNS];
+#pragma GCC unroll 4
+    for (int j = 0; j < COLUMNS; ++j)
+      __builtin_memcpy(&sign[j], signs + (j / VECTORS * words + k) * GROUP + j % VECTORS * WIDE,
+                       sizeof(vq));
+#pragma GCC unroll 4
+    for (int i = 0; i < SOME; ++i) {
+      const vq bit = vq{} + bits[i * words + k];
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j) counts[i][j] += ones(bit & sign[j]);
+    }
+  }
+}
+
+// Adds scale * sum to `to` [window][width] for SOME windows and COLUMNS vectors of channels; the
+// windows beyond `valid` are counted for nothing. A function of its own: the registers are its own.
+template <int SOME, int COLUMNS>
+__attribute__((noinline)) void tally_some(const Patches& a, int64_t item, const uint64_t* signs,
+                                          const float* scales, int64_t width, float* to) {
+  const int64_t words = a.words, valid = a.count - item;
+  vq total[SOME][COLUMNS];
+  clear(total);
   for (int64_t plane = a.planes - 1; plane >= 0; --plane) {
-    const uint64_t* bits = a.bits + plane * a.plane + item * a.words;
+    const uint64_t* bits = a.bits + plane * a.plane + item * words;
 #pragma GCC unroll 4
     for (int i = 0; i < SOME; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < COLUMNS; ++j) total[i][j] += total[i][j];
-    for (int64_t from = 0; from < a.words; from += RUN) {
-      const int64_t end = a.words - from < RUN ? a.words : from + RUN;
-      vq counts[SOME][COLUMNS];
+    if constexpr (RUN == 0) {
+      count_words(bits, signs, words, 0, words, total);
+    } else {
+      for (int64_t from = 0; from < words; from += RUN) {
+        vq counts[SOME][COLUMNS];
+        clear(counts);
+        count_words(bits, signs, words, from, words - from < RUN ? words : from + RUN, counts);
 #pragma GCC unroll 4
-      for (int i = 0; i < SOME; ++i)
+        for (int i = 0; i < SOME; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < COLUMNS; ++j) counts[i][j] = vq{};
-      for (int64_t k = from; k < end; ++k) {
-        vq sign[COLUMNS];
-#pragma GCC unroll 4
-        for (int j = 0; j < COLUMNS; ++j)
-          __builtin_memcpy(&sign[j],
-                           signs + (j / VECTORS * a.words + k) * GROUP + j % VECTORS * WIDE,
-                           sizeof(vq));
-#pragma GCC unroll 4
-        for (int i = 0; i < SOME; ++i) {
-          const vq bit = vq{} + bits[i * a.words + k];
-#pragma GCC unroll 4
-          for (int j = 0; j < COLUMNS; ++j) counts[i][j] += ones(bit & sign[j]);
-        }
+          for (int j = 0; j < COLUMNS; ++j) total[i][j] += totals(counts[i][j]);
       }
-#pragma GCC unroll 4
-      for (int i = 0; i < SOME; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < COLUMNS; ++j) total[i][j] += totals(counts[i][j]);
     }
   }
   const vq magic = vq{} + 0x4330000000000000u;  // 2^52: the integer is what the mantissa holds
@@ -148,11 +161,11 @@ inline void tally(const Patches& a, const uint64_t* signs, const float* scales, 
   int64_t channel = 0;
   for (; channel + COLUMNS * WIDE <= width; channel += COLUMNS * WIDE)
     for (int64_t i = 0; i < a.count; i += ITEMS)
-      tally_some<ITEMS, COLUMNS>(a, i, a.count - i, signs + channel * a.words, scales + channel,
+      tally_some<ITEMS, COLUMNS>(a, i, signs + channel * a.words, scales + channel,
                                  width, to + i * width + channel);
   for (; channel < width; channel += 2 * WIDE)
     for (int64_t i = 0; i < a.count; i += ITEMS)
-      tally_some<ITEMS, 2>(a, i, a.count - i, signs + channel * a.words, scales + channel, width,
+      tally_some<ITEMS, 2>(a, i, signs + channel * a.words, scales + channel, width,
                            to + i * width + channel);
 }
 
