@@ -51,13 +51,13 @@ def signs(*shape):
     return torch.randint(0, 2, shape) * 2 - 1
 
 
-def coded(O, C, kh, kw, eta):
+def coded(out, C, kh, kw, eta):
     """Weights of odd scales, of both signs; eta None: binary."""
-    scale = torch.randn(O)
+    scale = torch.randn(out)
     if eta is None:
-        return of_signs(signs(O, C, kh, kw), scale)
-    index = torch.randint(0, 2**eta, (O, C))
-    return of_index(index, signs(2**eta, kh * kw), scale, (O, C, kh, kw))
+        return of_signs(signs(out, C, kh, kw), scale)
+    index = torch.randint(0, 2**eta, (out, C))
+    return of_index(index, signs(2**eta, kh * kw), scale, (out, C, kh, kw))
 
 
 def out_size(window, H, W):
@@ -72,9 +72,7 @@ def of_bits(in_shape, channels, T, N):
     """Inputs whose first layer computes the same on bits and in truth: one tap, exact values."""
     weight = torch.zeros(channels, in_shape[0], 1, 1)
     weight[torch.arange(channels), torch.arange(channels) % in_shape[0]] = 1
-    first = Sum(
-        "first", (channels, *in_shape[1:]), (Term(0, weight),), torch.zeros(channels), LIF
-    )
+    first = Sum("first", (channels, *in_shape[1:]), (Term(0, weight),), torch.zeros(channels), LIF)
     return first, torch.randint(0, 5, (T, N, *in_shape)).float()
 
 
@@ -103,13 +101,13 @@ def cases(draw):
 @given(case=cases())
 def test_any_coded_layer_is_equal_to_the_bit(case):
     torch.manual_seed(case["seed"])
-    C, O, window = case["C"], case["O"], case["window"]
+    C, out, window = case["C"], case["O"], case["window"]
     first, x_seq = of_bits((3, case["H"], case["W"]), C, case["T"], case["N"])
-    shape = (O, *out_size(window, case["H"], case["W"]))
-    weights = coded(O, C, *window.kernel, case["eta"])
+    shape = (out, *out_size(window, case["H"], case["W"]))
+    weights = coded(out, C, *window.kernel, case["eta"])
     neurons = Neurons("lif", {"decay": factor(0.7), "v_threshold": 0.9, "reset": "soft"})
-    layer = Sum("layer", shape, (Term(1, window=window, coded=weights),), torch.randn(O), neurons)
-    sums = Sum("sums", shape, (Term(1, window=window, coded=weights),), torch.randn(O))
+    layer = Sum("layer", shape, (Term(1, window=window, coded=weights),), torch.randn(out), neurons)
+    sums = Sum("sums", shape, (Term(1, window=window, coded=weights),), torch.randn(out))
     for node in (layer, sums):
         program = Program((3, case["H"], case["W"]), (first, node), flat=False)
         assert torch.equal(Runner(program)(x_seq), run_program(program, x_seq))

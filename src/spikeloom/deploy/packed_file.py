@@ -77,7 +77,9 @@ def read_packed(path: Path) -> tuple[Packed, dict[str, Any]]:
         program = program_of(form, tensors)
         about = json.loads(header["about"])
     except (ValueError, RuntimeError) as error:
-        raise DamagedFileError(f"{path} holds no network that can be run: {_short(error)}") from error
+        raise DamagedFileError(
+            f"{path} holds no network that can be run: {_short(error)}"
+        ) from error
     return Packed(program), about
 
 

@@ -30,7 +30,7 @@ class WindowForm(Form):
 
 
 class CodedForm(Form):
-    """Weights of one bit and less; ``codewords`` and their length ``row`` where there is a codebook."""
+    """Weights of one bit and less; ``codewords`` of length ``row`` where there is a codebook."""
 
     codewords: Annotated[int, Field(strict=True, ge=1, le=512)] | None = None
     row: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +38,9 @@ from spikeloom.functional.program import (
     Window,
 )
 
-POOLS = {kind.__name__: kind for kind in (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)}
+POOLS: dict[str, Callable[..., nn.Module]] = {
+    kind.__name__: kind for kind in (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+}
 RESETS = ("hard", "soft", "none")
 SMALL = 2**31  # values of an activation, beyond which a header is not believed
 
@@ -102,7 +105,9 @@ class Reader:
             f"the tensor {name} is {found.dtype} {tuple(found.shape)}, expected {dtype} {shape}",
         )
         if dtype.is_floating_point:
-            _check(bool(found.isfinite().all()), f"the tensor {name} holds numbers that are not finite")
+            _check(
+                bool(found.isfinite().all()), f"the tensor {name} holds numbers that are not finite"
+            )
         return found
 
     def _floats(self, name: str, *shape: int) -> Tensor:
@@ -110,9 +115,7 @@ class Reader:
 
     def _sum(self, key: str, form: SumForm) -> Sum:
         bias = self._floats(f"{key}.bias", form.shape[0])
-        terms = tuple(
-            self._term(f"{key}.{k}", form, term) for k, term in enumerate(form.terms)
-        )
+        terms = tuple(self._term(f"{key}.{k}", form, term) for k, term in enumerate(form.terms))
         neurons = self._neurons(form, form.neurons) if form.neurons else None
         return Sum(form.name, form.shape, terms, bias, neurons)
 
@@ -123,12 +126,12 @@ class Reader:
             same = came == node.shape and window == Window() and form.coded is None
             _check(same, f"{node.name}: adds {came} to {node.shape}")
             return Term(form.source, **plan)  # type: ignore[arg-type]
-        O, C, kh, kw = form.sizes
-        _check(O * C * kh * kw < SMALL, f"{node.name}: has too many weights")
-        grouped = came[0] % C == 0 and O % (came[0] // C) == 0
-        fits = C == came[0] if form.coded else grouped
+        outputs, C, kh, kw = form.sizes
+        _check(outputs * C * kh * kw < SMALL, f"{node.name}: has too many weights")
+        grouped = came[0] % C == 0 and outputs % (came[0] // C) == 0
+        fits = came[0] == C if form.coded else grouped
         _check(
-            fits and (kh, kw) == window.kernel and (O, *_seen(window, came)) == node.shape,
+            fits and (kh, kw) == window.kernel and (outputs, *_seen(window, came)) == node.shape,
             f"{node.name}: weights {form.sizes} on {came} do not give {node.shape}",
         )
         if form.coded is None:
@@ -138,18 +141,18 @@ class Reader:
     def _coded(self, key: str, name: str, form: TermForm) -> Coded:
         assert form.sizes is not None
         assert form.coded is not None
-        O, C, kh, kw = form.sizes
-        scale = self._floats(f"{key}.scale", O)
+        outputs, C, kh, kw = form.sizes
+        scale = self._floats(f"{key}.scale", outputs)
         K, row = form.coded.codewords, form.coded.row
         _check((K is None) == (row is None), f"{name}: says half of what a codebook is")
         if K is None or row is None:
-            bits = self._tensor(f"{key}.signs", (-(-O * C * kh * kw // 8),), torch.uint8)
+            bits = self._tensor(f"{key}.signs", (-(-outputs * C * kh * kw // 8),), torch.uint8)
             return Coded(form.sizes, scale, bits=bits)
         kernels = -(-C * kh * kw // row)
         book = self._tensor(f"{key}.codebook", None, torch.uint8)
         signs = 2 * unpacked(book, 1, K * row).view(K, row) - 1
         stream = self._tensor(f"{key}.index", None, torch.uint8)
-        index = unpacked(stream, index_bits(K), O * kernels).view(O, kernels)
+        index = unpacked(stream, index_bits(K), outputs * kernels).view(outputs, kernels)
         try:
             return of_index(index, signs, scale, form.sizes)
         except ValueError as error:

@@ -58,9 +58,7 @@ def formed(program: Program) -> tuple[ProgramForm, Tensors]:
     return form, tensors
 
 
-def _node(
-    key: str, node: Node, tensors: Tensors
-) -> SumForm | CountForm | AnySpikeForm | PoolForm:
+def _node(key: str, node: Node, tensors: Tensors) -> SumForm | CountForm | AnySpikeForm | PoolForm:
     if isinstance(node, Sum):
         tensors[f"{key}.bias"] = _own(node.bias)
         terms = tuple(_term(f"{key}.{k}", term, tensors) for k, term in enumerate(node.terms))
@@ -83,9 +81,8 @@ def _term(key: str, term: Term, tensors: Tensors) -> TermForm:
         coded = _coded(key, term.coded, tensors)
     elif term.weight is not None:
         tensors[f"{key}.weight"] = _own(term.weight)
-    O, C, kh, kw = term.sizes or (0, 0, 0, 0)
     return TermForm(
-        source=term.source, sizes=(O, C, kh, kw) if term.sizes else None,
+        source=term.source, sizes=term.sizes,
         window=_window(term.window), coded=coded, dense=term.dense, density=term.density,
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ BYTE = 8
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """Weights [O, C, kh, kw] of one size for each output; made by :func:`of_signs`, :func:`of_index`.
+    """Weights [O, C, kh, kw] of one size an output; made by :func:`of_signs`, :func:`of_index`.
 
     Args:
         shape: (O, C, kh, kw).
@@ -69,8 +69,9 @@ def of_signs(signs: Tensor, scale: Tensor) -> Coded:
         signs = signs[:, :, None, None]
     if signs.dim() != 4 or not bool((signs.abs() == 1).all()):
         raise ValueError(f"signs must be +1 or -1 [O, C, kh, kw], got {tuple(signs.shape)}")
-    O, C, kh, kw = signs.shape
-    return Coded((O, C, kh, kw), _scale(scale, O), bits=packed(signs.flatten() > 0, 1))
+    outputs, C, kh, kw = signs.shape
+    bits = packed(signs.flatten() > 0, 1)
+    return Coded((outputs, C, kh, kw), _scale(scale, outputs), bits=bits)
 
 
 def of_index(
@@ -84,11 +85,11 @@ def of_index(
         ValueError: an index beyond the codebook, something other than +1 and -1 in it, or shapes
             that do not fit.
     """
-    O, (K, row) = shape[0], codebook.shape
+    outputs, (K, row) = shape[0], codebook.shape
     kernels = -(-shape[1] * shape[2] * shape[3] // row)
-    if tuple(index.shape) != (O, kernels):
+    if tuple(index.shape) != (outputs, kernels):
         raise ValueError(
-            f"weights {shape} are {O} x {kernels} kernels of {row}, got as many indices as "
+            f"weights {shape} are {outputs} x {kernels} kernels of {row}, got indices "
             f"{tuple(index.shape)}"
         )
     if int(index.min()) < 0 or int(index.max()) >= K:
@@ -98,7 +99,8 @@ def of_index(
     if not bool((codebook.abs() == 1).all()):
         raise ValueError("a codebook holds +1 and -1 only")
     small = index.to(torch.uint8 if K <= 256 else torch.int16)
-    return Coded(shape, _scale(scale, O), index=small, codebook=codebook.to(torch.int8).clone())
+    book = codebook.to(torch.int8).clone()
+    return Coded(shape, _scale(scale, outputs), index=small, codebook=book)
 
 
 def _scale(scale: Tensor, outputs: int) -> Tensor:

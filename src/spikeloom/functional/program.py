@@ -44,9 +44,9 @@ class Window:
 class Term:
     """A part of a sum: an activation times weights [O, C / groups, *kernel]; as it is without them.
 
-    ``coded`` weights of one size stand in the place of ``weight``; then the activation is spikes or
-    counts of them. ``dense`` and ``density`` are the plan: whether the product runs on all values instead of set
-    bits, and the share of bits that were set in the sample.
+    ``coded`` weights may stand in the place of ``weight``; the activation is then spikes or counts
+    of them. ``dense`` and ``density`` are the plan: whether the product runs on all values instead
+    of set bits, and the share of bits that were set in the sample.
     """
 
     source: int
@@ -57,11 +57,14 @@ class Term:
     coded: Coded | None = None
 
     @property
-    def sizes(self) -> tuple[int, ...] | None:
+    def sizes(self) -> tuple[int, int, int, int] | None:
         """(O, C / groups, *kernel) of the weights; None without them."""
         if self.coded is not None:
             return self.coded.shape
-        return None if self.weight is None else tuple(self.weight.shape)
+        if self.weight is None:
+            return None
+        outputs, inputs, height, width = self.weight.shape
+        return outputs, inputs, height, width
 
 
 @dataclass(frozen=True, eq=False)

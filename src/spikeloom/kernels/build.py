@@ -39,7 +39,9 @@ FLAGS = (
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 X86 = {"baseline": (), "avx2": AVX2, "avx512": AVX512}
-MORE = {"sums.cpp": {"avx512popcnt": (*AVX512, "-mavx512vpopcntdq")}}  # sets that only it makes use of
+MORE = {
+    "sums.cpp": {"avx512popcnt": (*AVX512, "-mavx512vpopcntdq")}
+}  # sets that only it makes use of
 SANITIZE = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined")
 
 

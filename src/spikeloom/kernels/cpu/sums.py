@@ -133,7 +133,7 @@ def packed_signs(coded: Coded, wide: int, scale: float) -> PackedSigns:
     Shape:
         signs int64 [wide / GROUP, words, GROUP], scales [wide]
     """
-    out, C, kh, kw = coded.shape
+    out, C = coded.shape[:2]
     bits = (coded.signs() > 0).permute(0, 2, 3, 1)
     bits = F.pad(bits, (0, units(C) * UNIT - C)).flatten(1)
     words = -(-bits.shape[1] // WORD)
