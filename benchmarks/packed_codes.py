@@ -1,13 +1,15 @@
 """Packed networks of one bit and less: per layer and whole, against torch and ONNX Runtime.
 
-Per layer: convolution 3x3 without bias + BatchNorm + LIF on spikes [4, N, C, S, S] in evaluation,
+Per layer: convolution 3x3 without bias + BatchNorm + LIF in evaluation, spikes [4, N, C, S, S],
 (C, S) = (64, 32), (128, 16), (256, 8), (512, 4). Whole: a spiking VGG-11 for 3x32x32 images
-(max-pooling, T = 4), whose first and last layers stay float32. Norms are set so that the spikes of a
-layer have the wanted rate. Columns:
+(max-pooling, T = 4), whose first and last layers stay float32. Norms are set so that spikes have the
+wanted rate. Columns:
 
     torch            the training-time network: float32, channels last, oneDNN
     torch, folded    the same with the norm in the weights, and constant input computed once
-    packed           signs and spikes as bits, counted
+    packed           signs and spikes as bits, counted; of a layer alone, with reading its input and
+                     writing its spikes as floats, which a network does at its ends only
+    packed, 4 more   a row of five layers: four layers more tell what one takes in a network
     packed, 4/9 bit  the same from a codebook: equally fast, since it is expanded when loaded
     onnx int8        ONNX Runtime, quantised statically (weights int8 per channel, inputs uint8)
     onnx float32     ONNX Runtime as it is
@@ -38,21 +40,9 @@ from spikeloom.models import SpikingVGG
 LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))
 PLAN = (64, "P", 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
 STEPS = 4
+MORE = 4  # packed layers in a row
 TURNED = 1e-4  # share of spikes that rounding may turn
 Run = Callable[[], Tensor]
-
-
-class Spikes(nn.Module):
-    """Passes spikes on: what a layer alone needs before it, to be packed."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        conv = nn.Conv2d(channels, channels, 1, bias=False, groups=channels)
-        nn.init.ones_(conv.weight)
-        self.same, self.fire = OverTime(conv), LIF(decay=factor(0.0))
-
-    def forward(self, x_seq: Tensor) -> Tensor:
-        return self.fire(self.same(x_seq))
 
 
 def fires(rate: float, norm: BatchNorm, neurons: LIF, current: Tensor) -> None:
@@ -113,7 +103,7 @@ def onnx(model: nn.Module, x_seq: Tensor, folder: Path) -> dict[str, Run]:
         print("onnxruntime is not installed: its columns are left out")
         return {}
     floats, ints = folder / "float.onnx", folder / "int8.onnx"
-    to_onnx(model, floats, x_seq)
+    to_onnx(model, floats, torch.cat([x_seq, x_seq], 1) if x_seq.shape[1] == 1 else x_seq)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
 
@@ -166,25 +156,29 @@ def timed(
 
 
 def one_layer(channels: int, size: int, batch: int, given: argparse.Namespace) -> None:
-    """The layer's time in the packed network is that of input and layer less that of the input."""
+    """A layer's time in a packed network: that of one more of them in a row."""
     torch.manual_seed(0)
     x_seq = (torch.rand(STEPS, batch, channels, size, size) < given.rate).float()
-    net = layer(channels, lambda place: Binary(), x_seq, given.rate)
-    whole = infer(nn.Sequential(Spikes(channels), net).eval(), x_seq)
-    alone = infer(Spikes(channels).eval(), x_seq)
-    net = plain(net)
-    spikes = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    spikes = spikes.unflatten(0, (STEPS, batch))
-    found: dict[str, Run] = {"torch": lambda: net(spikes), "packed": lambda: whole(x_seq)}
+    layers, spikes = [], x_seq
+    for _ in range(1 + MORE):
+        layers.append(layer(channels, lambda place: Binary(), spikes, given.rate))
+        spikes = layers[-1](spikes)
+    enter = LIF(decay=factor(0.0), v_threshold=0.5)  # spikes pass through
+    one = infer(nn.Sequential(enter, layers[0]).eval(), x_seq)
+    row = infer(nn.Sequential(enter, *layers).eval(), x_seq)
+    net = plain(layers[0])
+    wide = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    wide = wide.unflatten(0, (STEPS, batch))
+    found: dict[str, Run] = {"torch": lambda: net(wide), "packed": lambda: one(x_seq)}
     with tempfile.TemporaryDirectory() as folder:
         found |= onnx(net, x_seq, Path(folder)) if given.onnx else {}
         compare(found, spikes=True)
-        found["packing alone"] = lambda: alone(x_seq)
+        found[f"packed, {MORE} more"] = lambda: row(x_seq)
         setting = {"layer": [channels, size], "batch": batch, "T": STEPS, "rate": given.rate}
         title = f"conv {channels} -> {channels} at {size} x {size}, batch {batch}"
         rows = {row.name: row for row in timed(title, found, given, setting)}
-    took = rows["packed"].wall - rows["packing alone"].wall
-    print(f"layer alone: {took:.3f} ms", end="")
+    took = (rows[f"packed, {MORE} more"].wall - rows["packed"].wall) / MORE
+    print(f"a packed layer: {took:.3f} ms", end="")
     for name in ("torch", "onnx int8", "onnx float32"):
         print(f", {rows[name].wall / took:.1f}x over {name}" if name in rows else "", end="")
     terms = STEPS * batch * 9 * channels**2 * size**2
