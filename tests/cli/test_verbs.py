@@ -327,3 +327,23 @@ def test_stream_refuses_constants_and_shares_that_are_none(finished: Path) -> No
     assert "get a constant current in every step" in refused
     assert "constants='fold'" in refused
     assert "p is a probability" in call("stream", finished, "--late", 2, code=2).stderr
+
+
+def test_a_packed_file_scores_as_its_run_and_predicts_the_same(finished, tmp_path):
+    path = tmp_path / "net.packed"
+    found = answer("export", finished, "--packed", path)["packed"]
+    assert found["bytes"] == path.stat().st_size
+    assert found["agreeing"] == found["compared"] > 0
+    scores = answer("eval", path, "--against", finished)
+    assert scores["agreeing"] == scores["compared"] == scores["count"] == 32
+    assert scores["accuracy"] == answer("eval", finished)["accuracy"]
+    assert "packed file" in call("eval", path).output
+
+
+def test_eval_refuses_damaged_files_and_options_that_do_not_fit(finished, tmp_path):
+    path = tmp_path / "net.packed"
+    call("export", finished, "--packed", path)
+    assert "leave out --weights and --packed" in call("eval", path, "--packed", code=2).stderr
+    assert "is no file" in call("eval", finished, "--against", finished, code=2).stderr
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "cut off, altered" in call("eval", path, code=2).stderr

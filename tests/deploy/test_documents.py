@@ -1,4 +1,4 @@
-"""The example on the page about inference runs, and so does that of the docstring."""
+"""The examples on the pages about inference and files run, and so do those of docstrings."""
 
 import doctest
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.deploy import packed
+from spikeloom.deploy import packed, packed_file
 from spikeloom.deploy.exchange import graph
 
 PAGE = Path(__file__).parents[2] / "docs" / "inference.md"
@@ -18,6 +18,12 @@ def test_the_page_runs(capsys):
     assert "or of bits" in capsys.readouterr().out
 
 
+def test_the_page_about_packed_files_runs():
+    page = PAGE.with_name("packed.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(snippet, "packed.md", "exec"), {})
+
+
 def test_the_page_about_interchange_runs(monkeypatch, tmp_path):
     pytest.importorskip("nir")
     pytest.importorskip("onnxruntime")
@@ -27,7 +33,7 @@ def test_the_page_about_interchange_runs(monkeypatch, tmp_path):
         exec(compile(snippet, "interchange.md", "exec"), {})
 
 
-@pytest.mark.parametrize("module", [packed, graph])
+@pytest.mark.parametrize("module", [packed, packed_file, graph])
 def test_the_docstring_runs(module):
     results = doctest.testmod(module)
     assert results.attempted > 0

@@ -19,6 +19,7 @@ CODES = {
     "spikeloom.registry.UnknownNameError": REFUSED,
     "spikeloom.report.error.RunFolderError": REFUSED,
     "spikeloom.registry.Unsupported": REFUSED,
+    "spikeloom.deploy.exchange.package.DamagedFileError": REFUSED,
     "builtins.OSError": REFUSED,
     "spikeloom.run.loop.NonFiniteLossError": DIVERGED,
 }

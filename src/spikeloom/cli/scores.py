@@ -54,7 +54,16 @@ def score_table(scores: Mapping[str, Any]) -> Table:
     table.add_row("test loss", _value("loss", scores["loss"]))
     for step, share in enumerate(scores["accuracy_by_step"], start=1):
         table.add_row(f"  after step {step}", _value("accuracy", share))
+    if "bytes" in scores:
+        table.add_row("packed file", f"{scores['bytes']:,} bytes")
+    if "agreeing" in scores:
+        table.add_row("as the run predicts", *_agreement(scores))
     return table
+
+
+def _agreement(found: Mapping[str, Any]) -> tuple[str, str]:
+    same = f"{found['agreeing']:,} of {found['compared']:,}"
+    return same, f"largest difference of a logit {found['largest_error']:.1e}"
 
 
 def export_table(found: Mapping[str, Any]) -> Table:
@@ -75,6 +84,12 @@ def export_table(found: Mapping[str, Any]) -> Table:
             "  logits", f"{onnx['agreeing']} of {onnx['count']} samples",
             f"as in the network but for 1e-4; largest error {onnx['largest_error']:.1e}",
         )  # fmt: skip
+    if packed := found.get("packed"):
+        counted = f"{packed['coded']:,} weights of one bit or less, {packed['floats']:,} floats"
+        table.add_row("packed", packed["path"], counted)
+        others = f"weights as float32 {packed['float32']:,}, as int8 {packed['int8']:,}"
+        table.add_row("  bytes", f"{packed['bytes']:,}", others)
+        table.add_row("  predictions", *_agreement(packed))
     return table
 
 

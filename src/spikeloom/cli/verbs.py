@@ -109,7 +109,9 @@ def resume(
 @app.command("eval")
 @refusals()
 def evaluate(
-    folder: Folder,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Folder of a run, or a packed file.")
+    ],
     weights: Annotated[
         Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
     ] = None,
@@ -123,17 +125,33 @@ def evaluate(
     constants: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --energy: costs, as TOML.")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Count where a packed file predicts what this run does."),
+    ] = None,
     data_root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Test the weights of a run; --energy: and what a sample costs, beside the ReLU twin."""
+    """Test the weights of a run, or a packed file; --energy: and what a sample costs."""
     from spikeloom.cli.energy import scores_with_energy
     from spikeloom.cli.scores import score_table
+    from spikeloom.run.config import ConfigError
     from spikeloom.run.energy import SAMPLES, account, check_asked
+    from spikeloom.run.packed import score_packed
     from spikeloom.run.session import score
 
     check_asked(energy, packed, samples, constants)
-    scores = score(folder, weights=weights, root=data_root, packed=packed)
+    if folder.is_file():
+        if weights or packed or energy:
+            raise ConfigError(
+                f"{folder} is a packed file, which has its weights and runs on bits; leave out "
+                "--weights, --packed and --energy"
+            )
+        scores = score_packed(folder, root=data_root, against=against)
+    elif against is not None:
+        raise ConfigError(f"--against compares a packed file with a run, and {folder} is no file")
+    else:
+        scores = score(folder, weights=weights, root=data_root, packed=packed)
     if energy:
         scores["energy"] = account(
             folder, weights=weights, samples=samples or SAMPLES, constants=constants, root=data_root
@@ -147,17 +165,18 @@ def export_run(
     folder: Folder,
     nir: Annotated[Path | None, typer.Option(help="Write a NIR file there.")] = None,
     onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file there.")] = None,
+    packed: Annotated[Path | None, typer.Option(help="Write a packed file there.")] = None,
     weights: Annotated[
         Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
     ] = None,
     data_root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's network for other libraries, read it back and compare the spikes."""
+    """Write a run's network for other libraries or packed; read it back and compare."""
     from spikeloom.cli.scores import export_table
     from spikeloom.run.export import export
 
-    found = export(folder, nir=nir, onnx=onnx, weights=weights, root=data_root)
+    found = export(folder, nir=nir, onnx=onnx, packed=packed, weights=weights, root=data_root)
     answer(as_json, found, lambda: export_table(found))
 
 

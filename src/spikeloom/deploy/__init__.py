@@ -33,6 +33,7 @@ from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty, lost_share
 from spikeloom.deploy.neurobench import neurobench_model, run_neurobench
 from spikeloom.deploy.packed import Packed, infer
+from spikeloom.deploy.packed_file import bytes_of, read_packed, write_packed
 from spikeloom.registry import Unsupported as Unsupported
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "LayerEnergy",
     "Packed",
     "Primitive",
+    "bytes_of",
     "compile_events",
     "count_operations",
     "data_of",
@@ -68,6 +70,7 @@ __all__ = [
     "price",
     "quantised",
     "read_constants",
+    "read_packed",
     "read_weights",
     "run_neurobench",
     "run_onnx",
@@ -75,4 +78,5 @@ __all__ = [
     "to_nir",
     "to_onnx",
     "verify",
+    "write_packed",
 ]

@@ -56,10 +56,11 @@ class Folder:
 
     Args:
         in_shape: of a sample.
-        steps: of the model.
+        steps: what the model does.
         out: number of the value that comes out.
-        kinds: of neurons that may be among them.
+        kinds: of neurons that may be part of it.
         also: layers of images without state that may be, too, and are run as they are.
+        coded: whether weights of one bit and less stay what they are; else they become floats.
         dtype: of weights and numbers.
     """
 
@@ -71,9 +72,11 @@ class Folder:
         kinds: Container[str] = NEURONS,
         *,
         also: tuple[type[nn.Module], ...] = (),
+        coded: bool = True,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.in_shape, self.kinds, self.also, self.dtype = in_shape, kinds, also, dtype
+        self.in_shape, self.kinds, self.also = in_shape, kinds, also
+        self.coded, self.dtype = coded, dtype
         self.nodes: list[Node] = []
         self.values: dict[int, Value] = {0: 0}
         self.samples = {0: in_shape} | {step.out: step.shape for step in steps}  # in the model
@@ -150,7 +153,14 @@ class Folder:
         return Open(name, shape, (Term(source),), zeros(shape[0], self.dtype))
 
     def _multiply(self, step: Step, layer: nn.Conv2d | nn.Linear, source: int) -> Open:
-        term, bias, shape = kernel(step.name, layer, source, self._shape(source), self.dtype)
+        term, bias, shape = kernel(
+            step.name, layer, source, self._shape(source), coded=self.coded, dtype=self.dtype
+        )
+        if term.coded is not None and self._so_far().levels[source] is None:
+            raise Unsupported(
+                f"{step.name}: weights of one bit or less count spikes, and this layer gets real "
+                "values; keep it as it is in training, with its name among the transform's keep"
+            )
         return Open(step.name, shape, (term,), bias)
 
     def _scale(self, step: Step, scaled: tuple[Tensor, Tensor], number: int) -> Open:
@@ -220,6 +230,9 @@ class Folder:
 
 def _scaled(term: Term, scale: Tensor, dtype: torch.dtype) -> Term:
     """The term with a factor on each output channel."""
+    if term.coded is not None:
+        coded = replace(term.coded, scale=(term.coded.scale.double() * scale).float())
+        return replace(term, coded=coded)
     if term.weight is None:
         return replace(term, weight=scale.to(dtype).view(-1, 1, 1, 1))  # a group for each channel
     weight = term.weight.double() * scale.view(-1, 1, 1, 1)
@@ -228,6 +241,11 @@ def _scaled(term: Term, scale: Tensor, dtype: torch.dtype) -> Term:
 
 def _placed(term: Term, channels: int, first: int, total: int, dtype: torch.dtype) -> Term:
     """The term, of a source with so many channels, as a part of ``total`` channels."""
+    if term.coded is not None:
+        raise Unsupported(
+            f"{term.name}: weights of one bit or less whose outputs are put beside others have no "
+            "packed form; leave this layer out of the transform with keep"
+        )
     weight = torch.ones(channels, 1, 1, 1, dtype=dtype) if term.weight is None else term.weight
     groups = channels // weight.shape[1]
     if groups > 1 and len(weight) == groups:  # a kernel for each channel

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from spikeloom.deploy.record import BY_STEP, NOTHING
 from spikeloom.functional import Decay
+from spikeloom.functional.coded import Coded, of_index, of_signs
 from spikeloom.functional.program import NEURONS, Neurons, Shape, Term, Window
 from spikeloom.kernels import operator_of
 from spikeloom.layers import (
@@ -19,6 +20,7 @@ from spikeloom.layers import (
     NoNorm,
     OverTime,
     ThresholdBatchNorm,
+    codes_of,
 )
 from spikeloom.registry import Unsupported
 
@@ -92,29 +94,60 @@ def kernel(
     layer: nn.Conv2d | nn.Linear,
     source: int,
     shape: Shape,
+    *,
+    coded: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Term, Tensor, Shape]:
     """The term of a convolution or linear layer, its bias and the shape that comes out.
 
+    Args:
+        name: of the layer.
+        layer: what multiplies.
+        source: number of the activation that it gets.
+        shape: (C, H, W) of it.
+        coded: whether weights of one bit and less stay what they are.
     Raises:
-        Unsupported: a padding that is not zeros.
+        Unsupported: a padding that is not zeros; coded weights in groups.
     """
-    weight = layer.weight.detach().clone().to(dtype)
-    bias = (
-        zeros(len(weight), dtype)
-        if layer.bias is None
-        else layer.bias.detach().to(dtype, copy=True)
-    )
-    _, H, W = shape
+    sizes, window = _looks(name, layer, shape)
+    found = _coded(name, layer, sizes) if coded else None
+    weight = None if found else layer.weight.detach().to(dtype, copy=True).view(sizes)
+    bias = zeros(sizes[0], dtype)
+    if layer.bias is not None:
+        bias = layer.bias.detach().to(dtype, copy=True)
+    out = (1, 1) if isinstance(layer, nn.Linear) else _seen(window, *shape[1:])
+    return Term(source, weight, window, coded=found, name=name), bias, (sizes[0], *out)
+
+
+def _looks(
+    name: str, layer: nn.Conv2d | nn.Linear, shape: Shape
+) -> tuple[tuple[int, int, int, int], Window]:
+    """(O, C / groups, kh, kw) of the weights, and where they look."""
     if isinstance(layer, nn.Linear):
-        term = Term(source, weight.unflatten(1, shape), Window((H, W)), name=name)
-        return term, bias, (len(weight), 1, 1)
+        return (layer.out_features, *shape), Window(shape[1:])
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise Unsupported(f"{name}: pads by {layer.padding!r} with {layer.padding_mode}")
     window = Window(
         _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding), _pair(layer.dilation)
     )
-    return Term(source, weight, window, name=name), bias, (len(weight), *_seen(window, H, W))
+    return (layer.out_channels, layer.in_channels // layer.groups, *window.kernel), window
+
+
+def _coded(name: str, layer: nn.Module, sizes: tuple[int, int, int, int]) -> Coded | None:
+    """The weights of one bit or less of a layer; None for others."""
+    codes = codes_of(layer)
+    if codes is None:
+        return None
+    if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+        raise Unsupported(
+            f"{name}: weights of one bit or less in {layer.groups} groups have no packed form; "
+            "leave them out of the transform with keep"
+        )
+    if codes.signs is not None:
+        return of_signs(codes.signs.view(sizes), codes.scale)
+    assert codes.index is not None
+    assert codes.codebook is not None
+    return of_index(codes.index.flatten(1), codes.codebook, codes.scale, sizes)
 
 
 def pooling(

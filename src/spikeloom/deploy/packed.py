@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.fold import Folder
+from spikeloom.deploy.limits import with_limits
 from spikeloom.deploy.plan import table
 from spikeloom.deploy.record import Step, record
 from spikeloom.functional.program import Node, Program, Sum, Term, activations, bits_set
@@ -41,12 +42,15 @@ class Packed(nn.Module):
         return f"Packed: {table(self.program)}"
 
 
-def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -> Packed:
+def infer(
+    model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN, steps: int | None = None
+) -> Packed:
     """Pack a trained network: norms folded into weights, spikes kept as bits.
 
     The model is run once on the sample, in evaluation mode, to see what it consists of and how many
     of its spikes are set. A layer sums the weights of set bits where these are few, and multiplies
-    all values where they are many. The result equals the model's but for rounding: a spike can
+    all values where they are many; weights of one bit and less stay so, and set bits are counted.
+    The result equals the model's but for rounding: a spike can
     differ only where the potential lies within rounding of the threshold. A packed network computes
     in float32 and answers in it, whatever dtype the model and its input have.
 
@@ -55,6 +59,8 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
             later changes of it do not reach what was packed.
         sample: inputs like those to come [v_threshold].
         break_even: set bits for each value, from which on a layer multiplies all values.
+        steps: the only T to come, if there is one: for T = 1, scales and norms of layers of one bit
+            and less become whole thresholds, see :func:`spikeloom.deploy.limits.with_limits`.
     Shape:
         sample [T, N, *]; any T and N later
     Returns:
@@ -76,9 +82,10 @@ def infer(model: nn.Module, sample: Tensor, *, break_even: float = BREAK_EVEN) -
         raise Unsupported(
             f"packed networks run on the CPU; move the model there from {sample.device}"
         )
-    steps, out = recorded(model, sample, joins=True)
-    program = Folder(tuple(sample.shape[2:]), steps, out, also=(TokenMixing,)).program()
-    return Packed(planned(program, sample, break_even))
+    noted, out = recorded(model, sample, joins=True)
+    program = Folder(tuple(sample.shape[2:]), noted, out, also=(TokenMixing,)).program()
+    program = planned(program, sample, break_even)
+    return Packed(with_limits(program) if steps == 1 else program)
 
 
 def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:

@@ -2,6 +2,7 @@
 
 import math
 
+from spikeloom.functional.coded import Coded
 from spikeloom.functional.program import AnySpike, Count, Node, Program, Sum, Term
 
 Row = tuple[str, str, str, str, str]
@@ -36,6 +37,9 @@ def _rows(program: Program, node: Node) -> list[Row]:
 
 
 def _product(program: Program, node: Sum, term: Term, shape: str) -> Row:
+    if term.coded is not None:
+        counted = f"{bits_a_weight(term.coded):.2g} bit, counted"
+        return (node.name, shape, f"{term.density:.1%}", counted, "")
     if term.weight is None:
         return (f"{node.name} (shortcut)", shape, "", "added", "")
     if program.levels[term.source] is None:
@@ -44,3 +48,15 @@ def _product(program: Program, node: Sum, term: Term, shape: str) -> Row:
         return (node.name, shape, f"{term.density:.1%}", "dense", "")
     seen = math.prod(term.weight.shape[1:]) * node.shape[1] * node.shape[2]
     return (node.name, shape, f"{term.density:.1%}", "gather", f"{seen * term.density:,.0f}")
+
+
+def bits_a_weight(coded: Coded) -> float:
+    """Bits that a weight takes in a file, without codebook and scales."""
+    if coded.index is None or coded.codebook is None:
+        return 1.0
+    return index_bits(len(coded.codebook)) / coded.codebook.shape[1]
+
+
+def index_bits(codewords: int) -> int:
+    """Bits of an index."""
+    return max(1, (codewords - 1).bit_length())

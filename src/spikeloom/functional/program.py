@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spikeloom.functional.coded import Coded
 from spikeloom.functional.neurons import alif, cuba_lif, li, lif
 from spikeloom.functional.sequence import check_sequence
 
 Pair = tuple[int, int]
 Shape = tuple[int, int, int]
+
+EXACT = 2**24  # float32 holds the integers below it
 
 NEURONS: dict[str, Callable[..., tuple[Tensor, Any]]] = {
     "lif": lif,
@@ -41,9 +44,10 @@ class Window:
 class Term:
     """A part of a sum: an activation times weights [O, C / groups, *kernel]; as it is without them.
 
-    ``dense`` and ``density`` are the plan: whether the product runs on all values instead of set
-    bits, and the share of bits that were set in the sample. ``name``: of the layer whose weights
-    they are.
+    ``coded`` weights may stand in the place of ``weight``; the activation is then spikes or counts
+    of them. ``dense`` and ``density`` are the plan: whether the product runs on all values instead
+    of set bits, and the share of bits that were set in the sample. ``name``: of the layer whose
+    weights they are.
     """
 
     source: int
@@ -51,7 +55,18 @@ class Term:
     window: Window = Window()
     dense: bool = False
     density: float = 1.0
+    coded: Coded | None = None
     name: str = ""
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int] | None:
+        """(O, C / groups, *kernel) of the weights; None without them."""
+        if self.coded is not None:
+            return self.coded.shape
+        if self.weight is None:
+            return None
+        outputs, inputs, height, width = self.weight.shape
+        return outputs, inputs, height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +127,13 @@ Node = Sum | Count | AnySpike | Other
 class Program:
     """Nodes in the order of their computation; the last one's activation comes out.
 
-    ``flat``: the output is [T, N, C], not [T, N, C, H, W].
+    ``flat``: the output is [T, N, C], not [T, N, C, H, W]. ``steps``: the only T it is right for.
     """
 
     in_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
     flat: bool = True
+    steps: int | None = None
     scales: tuple[float, ...] = field(init=False)
     levels: tuple[int | None, ...] = field(init=False)
 
@@ -125,6 +141,7 @@ class Program:
         scales: list[float] = [1.0]
         levels: list[int | None] = [None]
         for node in self.nodes:
+            _check_coded(node, levels)
             scale, level = _range(node, scales, levels)
             scales.append(scale)
             levels.append(level)
@@ -161,6 +178,24 @@ def _range(node: Node, scales: list[float], levels: list[int | None]) -> tuple[f
     return 1.0, None
 
 
+def _check_coded(node: Node, levels: list[int | None]) -> None:
+    """Raise ValueError unless coded weights meet counts whose sums float32 holds exactly."""
+    for term in node.terms if isinstance(node, Sum) else ():
+        if term.coded is None:
+            continue
+        level = levels[term.source]
+        if level is None:
+            raise ValueError(
+                f"{node.name}: coded weights count spikes, and get real values from activation "
+                f"{term.source}"
+            )
+        if term.coded.fan_in * level >= EXACT:
+            raise ValueError(
+                f"{node.name}: sums of {term.coded.fan_in} counts up to {level} are too large for "
+                f"float32 to hold exactly; expected below {EXACT} in all"
+            )
+
+
 def run_program(program: Program, x_seq: Tensor) -> Tensor:
     """Run a program on dense tensors.
 
@@ -195,6 +230,11 @@ def check_input(program: Program, x_seq: Tensor) -> None:
             f"[T, N, {', '.join(map(str, program.in_shape))}] with T and N >= 1, got "
             f"{tuple(x_seq.shape)}"
         )
+    if program.steps is not None and x_seq.shape[0] != program.steps:
+        raise ValueError(
+            f"the thresholds of this network are those of T = {program.steps}, got an input of "
+            f"T = {x_seq.shape[0]}"
+        )
 
 
 def _value(node: Node, acts: list[Tensor], sizes: Pair) -> Tensor:
@@ -224,14 +264,18 @@ def _sum(node: Sum, acts: list[Tensor], sizes: Pair) -> Tensor:
 
 
 def weighted(term: Term, x: Tensor) -> Tensor:
-    """The term's part of the sum.
+    """The term's part of the sum; with coded weights the scale comes after an exact sum.
 
     Shape:
         x [M, C, H, W] -> [M, O, H', W']
     """
+    w = term.window
+    if term.coded is not None:
+        signs = term.coded.signs().float()
+        y = F.conv2d(x, signs, None, w.stride, w.padding, w.dilation)
+        return y * term.coded.scale.view(-1, 1, 1)
     if term.weight is None:
         return x
-    w = term.window
     groups = x.shape[1] // term.weight.shape[1]
     return F.conv2d(x, term.weight, None, w.stride, w.padding, w.dilation, groups)
 

@@ -40,6 +40,9 @@ FLAGS = (
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 X86 = {"baseline": (), "avx2": AVX2, "avx512": AVX512}
+MORE = {
+    "sums.cpp": {"avx512popcnt": (*AVX512, "-mavx512vpopcntdq")}
+}  # sets that only it makes use of
 SANITIZE = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined")
 
 
@@ -83,7 +86,9 @@ def build(target: Path = LIBRARY, *, sanitize: bool = False) -> Path:
     variants = X86 if x86 else {"baseline": ()}
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
-            (f"{n}.{v}.o", n, (*fs, f"-DISA={v}")) for n in VARIED for v, fs in variants.items()
+            (f"{n}.{v}.o", n, (*fs, f"-DISA={v}"))
+            for n in VARIED
+            for v, fs in (variants | (MORE.get(n, {}) if x86 else {})).items()
         ]
         jobs += [(f"{name}.o", name, ()) for name in COMMON]
         with ThreadPoolExecutor(os.cpu_count()) as pool:

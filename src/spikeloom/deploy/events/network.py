@@ -196,7 +196,13 @@ def compile_events(
     try:
         steps, out = recorded(twin, sample, joins=True)
         folder = Folder(
-            tuple(in_shape), steps, out, ("lif",), also=(TokenMixing,), dtype=torch.float64
+            tuple(in_shape),
+            steps,
+            out,
+            ("lif",),
+            also=(TokenMixing,),
+            coded=False,
+            dtype=torch.float64,
         )
         wiring = Wiring(folder.program(), constants, delays or {})
     except Unsupported as error:

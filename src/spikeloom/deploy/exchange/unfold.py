@@ -72,7 +72,7 @@ def graph_of(model: nn.Module, sample: Tensor) -> Graph:
                 raise Unsupported(f"{name}: {type(layer).__name__} cannot be exported: {reason}")
     try:
         steps, out = recorded(model, sample)
-        program = Folder(tuple(sample.shape[2:]), steps, out, KINDS).program()
+        program = Folder(tuple(sample.shape[2:]), steps, out, KINDS, coded=False).program()
     except Unsupported as error:
         raise Unsupported(f"this network has no form as a graph: {error}") from error
     return Unfolder(program).graph()

@@ -112,12 +112,16 @@ class Frame:
     def _lay_sum(self, index: int, node: Sum) -> Place:
         packed = self.packed[index]
         array = (Source * len(node.terms))()
-        for target, term, first_row in zip(array, node.terms, packed.first_rows, strict=True):
-            if gathered(self.program, term):
-                self._point(target, term.source, term.window)
-                target.weighted, target.first_row = int(term.weight is not None), first_row
-            else:
+        for k, (target, term) in enumerate(zip(array, node.terms, strict=True)):
+            if not gathered(self.program, term):
                 self._multiply(target, term)
+                continue
+            self._point(target, term.source, term.window)
+            target.first_row = packed.first_rows[k]
+            target.weighted = sums.PLAIN if term.weight is None else sums.FLOATS
+            if (signs := packed.signs[k]) is not None:
+                target.weighted, target.words = sums.SIGNS, signs.words
+                target.signs, target.scales = signs.signs.data_ptr(), signs.scales.data_ptr()
         still = all(self._still(term.source) for term in node.terms)
         spikes = node.neurons is not None and node.neurons.kind != "li"
         steps = 1 if still and node.neurons is None else self.T
@@ -127,6 +131,7 @@ class Frame:
         op.weights, op.bias = packed.weights.data_ptr(), packed.bias.data_ptr()
         op.rows, op.block_width, op.blocks = packed.rows, packed.block.width, packed.block.count
         op.tile = sums.tile(packed, node, steps, self.program)
+        op.crowded = int(sums.crowded(node, self.program))
         if packed.neuron is not None:
             op.neuron = ctypes.pointer(packed.neuron)
         self._add(op, array, sums.costs(self.program, node, packed))

@@ -90,6 +90,7 @@ SIGNATURES = {
     "spikeloom_call_size": (c_int64,),
     "spikeloom_program_run": (c_int, c_void_p, c_int64, c_int),
     "spikeloom_program_size": (c_int64, c_int),
+    "spikeloom_program_popcount": (c_int, c_int),
     "spikeloom_use_openmp": (None, c_void_p),
     "spikeloom_tensor": (c_void_p, c_void_p, c_void_p, c_int, c_int64, c_int, c_int),
     "spikeloom_pool_size": (c_int64,),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spikeloom.functional.coded import Coded
 from spikeloom.functional.decay import Decay
 from spikeloom.functional.program import NEURONS, Neurons, Program, Shape, Sum, Term, Window
 from spikeloom.kernels.cpu.native import Call, Leak, Value
@@ -20,6 +21,8 @@ from spikeloom.kernels.cpu.native import Call, Leak, Value
 UNIT, WIDEST, TILE = 16, 128, 32
 SUM, COUNT, ANY, UNPACK = range(4)
 BITS, REALS = range(2)
+PLAIN, FLOATS, SIGNS = range(3)
+GROUP, WORD = 8, 64
 KINDS = {"lif": 0, "cuba_lif": 1, "alif": 2, "li": 3}
 RESETS = {"hard": 0, "soft": 1, "none": 2}
 CROWDED = 0.27  # bits set for each value, from which on sums grow in tiles
@@ -51,6 +54,8 @@ class Source(ctypes.Structure):
         ("window", CWindow),
         ("first_row", c_int64),
         ("scale", c_float),
+        *_fields(c_void_p, "signs scales"),
+        ("words", c_int64),
     )
 
 
@@ -58,7 +63,7 @@ class Op(ctypes.Structure):
     """Mirrors ``Op``."""
 
     _fields_ = (
-        *_fields(c_int32, "kind constant"),
+        *_fields(c_int32, "kind constant crowded"),
         *_fields(c_int64, "steps batch height width channels planes plane"),
         ("sources", POINTER(Source)),
         ("count", c_int64),
@@ -100,13 +105,44 @@ def blocks(channels: int, widest: int = WIDEST) -> Block:
 
 def gathered(program: Program, term: Term) -> bool:
     """Whether the sum over this term is done here; else a dense product with torch comes first."""
-    if term.weight is None:
+    if term.weight is None:  # coded, or added as it is
         return True
     if term.dense or term.weight.shape[1] != program.shapes[term.source][0]:  # groups
         return False
     if program.levels[term.source] is not None:
         return True
     return math.prod(term.weight.shape[1:]) <= FEW_ROWS
+
+
+@dataclass(frozen=True)
+class PackedSigns:
+    """Coded weights as the kernels read them: a bit for each weight, and the outputs' scales."""
+
+    signs: Tensor
+    scales: Tensor
+
+    @property
+    def words(self) -> int:
+        """Words that the bits of one output take."""
+        return self.signs.shape[1]
+
+
+def packed_signs(coded: Coded, wide: int, scale: float) -> PackedSigns:
+    """Bits by tap, then channel, channels in whole units; ``scale``: of the values that come in.
+
+    Shape:
+        signs int64 [wide / GROUP, words, GROUP], scales [wide]
+    """
+    out, C = coded.shape[:2]
+    bits = (coded.signs() > 0).permute(0, 2, 3, 1)
+    bits = F.pad(bits, (0, units(C) * UNIT - C)).flatten(1)
+    words = -(-bits.shape[1] // WORD)
+    bits = F.pad(bits, (0, words * WORD - bits.shape[1], 0, wide - out)).to(torch.uint8)
+    octets = bits.view(wide, words, WORD // 8, 8) << torch.arange(8, dtype=torch.uint8)
+    signs = octets.sum(-1, dtype=torch.uint8).view(torch.int64).view(-1, GROUP, words)
+    return PackedSigns(
+        signs.transpose(1, 2).contiguous(), F.pad(coded.scale * scale, (0, wide - out)).contiguous()
+    )
 
 
 class PackedSum:
@@ -116,8 +152,12 @@ class PackedSum:
         self.block = blocks(node.shape[0])
         wide = self.block.width * self.block.count
         parts, self.first_rows, rows = [], [], 0
+        self.signs: list[PackedSigns | None] = []
         for term in node.terms:
             self.first_rows.append(rows)
+            self.signs.append(
+                packed_signs(term.coded, wide, program.scales[term.source]) if term.coded else None
+            )
             if term.weight is None or not gathered(program, term):
                 continue
             parts.append(_rows(program, term, wide))
@@ -178,10 +218,19 @@ def number_or_tensor(value: float | Tensor, shape: Shape, alive: list[Tensor]) -
     return Value(value.data_ptr(), 1, value.numel(), 0, 0.0)
 
 
+def crowded(node: Sum, program: Program) -> bool:
+    """Whether rows are added to a tile of sums: where few bits are set, each tap brings too few."""
+    found = [
+        t.density
+        for t in node.terms
+        if t.weight is not None and program.levels[t.source] and gathered(program, t)
+    ]
+    return max(found, default=0.0) >= CROWDED and node.shape[1] * node.shape[2] > 1
+
+
 def tile(packed: PackedSum, node: Sum, steps: int, program: Program) -> int:
-    """Pixels whose sums grow together; 0 where few bits are set: each tap would bring too few."""
-    found = [t.density for t in node.terms if program.levels[t.source] and gathered(program, t)]
-    if max(found, default=0.0) < CROWDED or node.shape[1] * node.shape[2] == 1:
+    """Pixels whose sums grow together; 0: one after the other."""
+    if not any(packed.signs) and not crowded(node, program):
         return 0
     return max(1, min(TILE, CACHED // (4 * steps * packed.block.width)))
 
@@ -190,7 +239,11 @@ def costs(program: Program, node: Sum, packed: PackedSum) -> float:
     """Nanoseconds a pixel, a step and a block take, roughly: what is shared out and what is not."""
     vectors = packed.block.width / UNIT
     total = 10.0 + 2 * vectors
-    for term in node.terms:
+    for term, signs in zip(node.terms, packed.signs, strict=True):
+        if signs is not None:
+            level = program.levels[term.source] or 1
+            total += signs.words * (0.5 + 0.4 * vectors) * level.bit_length()
+            continue
         if term.weight is None or not gathered(program, term):
             continue
         taps = math.prod(term.window.kernel)

@@ -16,14 +16,19 @@
 EXPORT const char* spikeloom_variant(const char* name);
 extern const SumsVariant sums_baseline;
 #ifdef SPIKELOOM_X86
-extern const SumsVariant sums_avx2, sums_avx512;
+extern const SumsVariant sums_avx2, sums_avx512, sums_avx512popcnt;
 #endif
 
 namespace {
 
+#ifdef SPIKELOOM_X86
+std::atomic<bool> counts{__builtin_cpu_supports("avx512vpopcntdq") != 0};
+#endif
+
 Piece current() {
 #ifdef SPIKELOOM_X86
   const char* name = spikeloom_variant(nullptr);
+  if (counts && !std::strcmp(sums_avx512.name, name)) return sums_avx512popcnt.piece;
   const SumsVariant* wide[] = {&sums_avx512, &sums_avx2};
   for (const SumsVariant* variant : wide)
     if (!std::strcmp(variant->name, name)) return variant->piece;
@@ -75,6 +80,18 @@ EXPORT int spikeloom_program_run(const Op* ops, int64_t count, int threads) {
   Walk w{ops, count, current(), progress.get()};
   share(threads, threads, walk, &w);
   return w.failed ? 1 : 0;
+}
+
+// Whether avx512 counts bits with the processor's own instruction; with 0 or 1, first says whether it
+// may. For tests.
+EXPORT int spikeloom_program_popcount(int wanted) {
+#ifdef SPIKELOOM_X86
+  if (wanted >= 0) counts = wanted && __builtin_cpu_supports("avx512vpopcntdq");
+  return counts;
+#else
+  (void)wanted;
+  return 0;
+#endif
 }
 
 EXPORT int64_t spikeloom_program_size(int which) {

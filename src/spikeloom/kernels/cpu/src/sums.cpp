@@ -1,10 +1,11 @@
 // The ops of a program on bits, a piece at a time. Compiled once per instruction set.
 //
 // A sum is a gather: the rows of weights that belong to set bits are listed for one output pixel and
-// added up in registers; bias, shortcuts and the neuron follow while the sums are in L1.
+// added up in registers. Where weights are signs, set bits are counted instead. Bias, shortcuts and the neuron follow while the sums are in L1.
 #include "sums.hpp"
 #include "cell.hpp"
 #include "lanes.hpp"
+#include "tally.hpp"
 #include "threads.hpp"
 
 namespace {
@@ -14,6 +15,7 @@ typedef uint16_t unit;
 constexpr int64_t SIDE = UNIT;       // what a list may be written beyond its end
 constexpr int64_t CELL_ROWS = 8;     // values of a neuron
 constexpr int32_t BARE = -1;         // no neuron
+constexpr int64_t CHUNK = 32;        // windows whose bits lie ready to be counted
 
 inline int64_t units(int64_t channels) { return (channels + UNIT - 1) / UNIT; }
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -170,20 +172,23 @@ inline void add_all(const Op& op, const float* weights, const uint32_t* at, cons
 // Working memory of a thread for one sum.
 struct Desk {
   float *rows, *acc, *x, *v, *w, *values, *tile;
+  uint64_t* patches;  // [plane][window][word]
   uint32_t* list;
 
   bool open(const Op& op) {
-    int64_t longest = SIDE, reals = 0;
+    int64_t longest = SIDE, reals = 0, patch = 0;
     for (int64_t i = 0; i < op.count; ++i) {
       const Source& s = op.sources[i];
       const int64_t taps = (int64_t)s.window.kernel_y * s.window.kernel_x;
-      if (!s.weighted) continue;
+      if (s.weighted == SIGNS && s.words * s.planes > patch) patch = s.words * s.planes;
+      if (s.weighted != FLOATS) continue;
       if (s.kind == BITS) longest += taps * units(s.channels) * UNIT;
       else reals = taps * s.channels > reals ? taps * s.channels : reals;
     }
     if (reals + SIDE > longest) longest = reals + SIDE;
     const int64_t grown = op.tile * op.steps * op.block_width;
-    float* next = scratch((CELL_ROWS + 4) * WIDEST + grown + longest + reals + SIDE);
+    const int64_t laid = patch * CHUNK * (int64_t)(sizeof(uint64_t) / sizeof(float));
+    float* next = scratch((CELL_ROWS + 4) * WIDEST + grown + laid + longest + reals + SIDE);
     if (!next) return false;
     rows = next;
     acc = rows + CELL_ROWS * WIDEST;
@@ -191,7 +196,8 @@ struct Desk {
     v = x + WIDEST;
     w = v + WIDEST;
     tile = w + WIDEST;
-    list = (uint32_t*)(tile + grown);
+    patches = (uint64_t*)(tile + grown);
+    list = (uint32_t*)(tile + grown + laid);
     values = (float*)list + longest;
     return true;
   }
@@ -206,7 +212,7 @@ inline int64_t most_planes(const Op& op) {
   int64_t most = 0;
   for (int64_t i = 0; i < op.count; ++i) {
     const Source& s = op.sources[i];
-    if (s.weighted && s.kind == BITS && s.planes > most) most = s.planes;
+    if (s.weighted == FLOATS && s.kind == BITS && s.planes > most) most = s.planes;
   }
   return most;
 }
@@ -215,7 +221,7 @@ inline void weigh_reals(const Op& op, const float* weights, const Place& p, int6
   const uint32_t stride = (uint32_t)(op.block_width * sizeof(float));
   for (int64_t i = 0; i < op.count; ++i) {
     const Source& s = op.sources[i];
-    if (!s.weighted || s.kind != REALS) continue;
+    if (s.weighted != FLOATS || s.kind != REALS) continue;
     const int64_t place = t * s.step + p.n * s.image;
     const int64_t count = list_reals(s, place, p.y, p.x, stride, d.list, d.values);
     add_all<true>(op, weights, d.list, d.values, count, d.acc);
@@ -231,7 +237,7 @@ inline void weigh(const Op& op, const float* weights, const Place& p, int64_t t,
     uint32_t* end = d.list;
     for (int64_t i = 0; i < op.count; ++i) {
       const Source& s = op.sources[i];
-      if (s.weighted && s.kind == BITS && s.planes > plane)
+      if (s.weighted == FLOATS && s.kind == BITS && s.planes > plane)
         end = list_bits(s, plane, t * s.step + p.n * s.image, p.y, p.x, stride, end);
     }
     if (plane != planes - 1)
@@ -274,7 +280,7 @@ inline void weigh_tile(const Op& op, const float* weights, const Place* places, 
       for (int64_t i = 0; i < floats; i += LANES) put(d.tile + i, 2.0f * get(d.tile + i));
     for (int64_t k = 0; k < op.count; ++k) {
       const Source& s = op.sources[k];
-      if (!s.weighted || s.kind != BITS || s.planes <= plane) continue;
+      if (s.weighted != FLOATS || s.kind != BITS || s.planes <= plane) continue;
       const unit* from = (const unit*)s.data + plane * s.plane;
       for (int64_t ky = 0; ky < s.window.kernel_y; ++ky)
         for (int64_t kx = 0; kx < s.window.kernel_x; ++kx)
@@ -287,6 +293,69 @@ inline void weigh_tile(const Op& op, const float* weights, const Place* places, 
     weigh_reals(op, weights, places[i / op.steps], i % op.steps, d);
   }
   d.acc = one;
+}
+
+// The bits of a window side by side, as the signs lie; returns how many are set.
+inline int64_t lay_patch(const Source& s, const View& view, const unit* from, uint64_t* to) {
+  const Window& w = s.window;
+  const int64_t n = units(s.channels), across = view.across.to - view.across.from;
+  for (int64_t i = 0; i < s.words; ++i) to[i] = 0;
+  for (int64_t ky = view.down.from; across > 0 && ky < view.down.to; ++ky) {
+    const unit* line = from + (view.y + ky * w.dilation_y) * s.row;
+    const int64_t tap = ky * w.kernel_x + view.across.from;
+    const int64_t x = view.x + view.across.from * w.dilation_x;
+    if (w.dilation_x == 1) {
+      copy_units(line + x * n, n * across, (unit*)to + tap * n);
+      continue;
+    }
+    for (int64_t k = 0; k < across; ++k)
+      copy_units(line + (x + k * w.dilation_x) * n, n, (unit*)to + (tap + k) * n);
+  }
+  int64_t ones = 0;
+  for (int64_t i = 0; i < s.words; ++i) ones += __builtin_popcountll(to[i]);
+  return ones;
+}
+
+// Adds one source's sums of signs to those of a tile, at all steps.
+inline void weigh_signs(const Op& op, const Source& s, int64_t block, const Place* places,
+                        int64_t count, Desk& d) {
+  const int64_t first = block * op.block_width, items = count * op.steps;
+  const uint64_t* signs = s.signs + first * s.words;
+  int64_t ones[CHUNK], laid = 0, done = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const View view(s, places[i].y, places[i].x);
+    const unit* bits = (const unit*)s.data + places[i].n * s.image;
+    for (int64_t t = 0; t < op.steps; ++t, bits += s.step) {
+      ones[laid] = 0;
+      for (int64_t plane = s.planes - 1; plane >= 0; --plane)
+        ones[laid] = 2 * ones[laid] + lay_patch(s, view, bits + plane * s.plane,
+                                                d.patches + (plane * CHUNK + laid) * s.words);
+      if (++laid < CHUNK && done + laid < items) continue;
+      tally({d.patches, CHUNK * s.words, s.planes, s.words, laid, ones}, signs, s.scales + first,
+            op.block_width, d.tile + done * op.block_width);
+      done += laid;
+      laid = 0;
+    }
+  }
+}
+
+// The weighted sums of a tile at all steps, whatever the weights are.
+inline void weigh_all(const Op& op, int64_t block, const Place* places, int64_t count, Desk& d) {
+  const float* weights = op.weights + block * op.rows * op.block_width;
+  if (op.crowded) {
+    weigh_tile(op, weights, places, count, d);
+  } else if (op.rows) {
+    float* one = d.acc;
+    for (int64_t i = 0; i < count * op.steps; ++i) {
+      d.acc = d.tile + i * op.block_width;
+      weigh(op, weights, places[i / op.steps], i % op.steps, d);
+    }
+    d.acc = one;
+  } else {
+    for (int64_t i = 0; i < count * op.steps * op.block_width; i += LANES) put(d.tile + i, vf{});
+  }
+  for (int64_t k = 0; k < op.count; ++k)
+    if (op.sources[k].weighted == SIGNS) weigh_signs(op, op.sources[k], block, places, count, d);
 }
 
 // One vector of bits as numbers: `scale` where set.
@@ -382,7 +451,7 @@ INLINE void each_sum(const Op& op, int64_t block, int64_t from, int64_t to, Desk
   for (int64_t pixel = from; pixel < to;) {
     const int64_t count = op.tile ? least(op.tile, to - pixel) : 1;
     for (int64_t i = 0; i < count; ++i) places[i] = place_of(op, pixel + i, block);
-    if (op.tile) weigh_tile(op, weights, places, count, d);
+    if (op.tile) weigh_all(op, block, places, count, d);
     for (int64_t i = 0; i < count; ++i)
       for (int64_t t = 0; t < op.steps; ++t) {
         if (op.tile) d.acc = d.tile + (i * op.steps + t) * op.block_width;
