@@ -2,8 +2,8 @@
 
 Per layer: convolution 3x3 without bias + BatchNorm + LIF in evaluation, spikes [4, N, C, S, S],
 (C, S) = (64, 32), (128, 16), (256, 8), (512, 4). Whole: a spiking VGG-11 for 3x32x32 images
-(max-pooling, T = 4), whose first and last layers stay float32. Norms are set so that spikes have the
-wanted rate. Columns:
+(max-pooling, T = 4) whose first and last layers stay float32. Norms are set so that spikes have
+the wanted rate. Columns:
 
     torch            the training-time network: float32, channels last, oneDNN
     torch, folded    the same with the norm in the weights, and constant input computed once
