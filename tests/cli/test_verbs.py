@@ -343,7 +343,7 @@ def test_a_packed_file_scores_as_its_run_and_predicts_the_same(finished, tmp_pat
 def test_eval_refuses_damaged_files_and_options_that_do_not_fit(finished, tmp_path):
     path = tmp_path / "net.packed"
     call("export", finished, "--packed", path)
-    assert "leave out --weights and --packed" in call("eval", path, "--packed", code=2).stderr
+    assert "leave out --weights, --packed" in call("eval", path, "--packed", code=2).stderr
     assert "is no file" in call("eval", finished, "--against", finished, code=2).stderr
     path.write_bytes(path.read_bytes()[:-1])
     assert "cut off, altered" in call("eval", path, code=2).stderr
