@@ -67,7 +67,7 @@ def test_two_layers_equal_their_definition():
         for layer in (net[0].module, net[2].module):
             layer.weight.copy_(torch.randn_like(layer.weight) + 0.3)
     x = torch.rand(T, 1, 5, dtype=torch.float64)
-    learner = EventBP(spikes_at_start=None, transfer=False, supervised=False)
+    learner = EventBP(spikes_at_start=0, transfer=False, supervised=False)
     model = learner.prepare(net)
     learner.step(model, Batch(x, torch.zeros(1).long()), weighted(), START)
 
@@ -209,6 +209,64 @@ def test_a_sew_network_trains_and_others_are_refused():
             learner.step(model, batch(), CountPlus(desired=4), START)
 
 
+class Doubled(nn.Module):
+    def forward(self, x_seq):
+        return 2 * x_seq
+
+
+class Twice(nn.Module):
+    """A map whose output counts twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = OverTime(Linear(5, 4))
+
+    def forward(self, x_seq):
+        x_seq = self.map(x_seq)
+        return x_seq + x_seq
+
+
+BETWEEN = {
+    "scaled": (OverTime(Linear(5, 4)), Doubled()),
+    "dropout": (OverTime(Linear(5, 4)), Dropout(0.5)),
+    "biased": (OverTime(Linear(5, 4)), NoNorm(4, bias=True)),
+    "two maps": (OverTime(Linear(5, 5)), OverTime(Linear(5, 4))),
+    "twice": (Twice(),),
+    "frozen and scaled": (OverTime(Linear(5, 4)).requires_grad_(False), Doubled()),
+}
+
+
+@pytest.mark.parametrize("what", BETWEEN)
+def test_what_lies_between_a_map_and_its_neurons_is_refused(what):
+    net = nn.Sequential(nn.Sequential(*BETWEEN[what], neurons((4,))))
+    x_seq = torch.rand(3, 2, 5).requires_grad_()
+
+    def fire(neuron, x_seq, link, maps):
+        return timed(x_seq, link, v_threshold=0.3)
+
+    with pytest.raises(Unsupported, match=rf"current of 0\.{len(net[0]) - 1} .*in front of the maps"):
+        with linked(net, fire):
+            net(x_seq)
+
+
+def test_a_pooling_behind_a_map_is_refused():
+    pool = OverTime(nn.AvgPool2d(2))
+    net = nn.Sequential(OverTime(Conv2d(1, 3, 3, padding=1)), pool, neurons((3, 4, 4)))
+    learner = EventBP()
+    with pytest.raises(Unsupported, match=r"current of 2 .*in front of the maps"):
+        learner.step(learner.prepare(net), batch(), weighted(), START)
+
+
+def test_a_frozen_map_still_leads_to_its_input():
+    torch.manual_seed(0)
+    map_ = OverTime(Linear(5, 4)).requires_grad_(False)
+    spike_seq = torch.ones(3, 2, 5, requires_grad=True)
+    net = nn.Sequential(map_, neurons((4,)))
+    with linked(net, lambda neuron, x_seq, link, maps: timed(x_seq, link, v_threshold=0.05)):
+        net(spike_seq).sum().backward()
+    assert spike_seq.grad.any()
+
+
 def test_the_fold_changes_no_output_and_leaves_gamma_at_one():
     model, x_seq = vgg().double(), batch().x_seq.double()
     for layer in model.modules():
@@ -218,7 +276,7 @@ def test_the_fold_changes_no_output_and_leaves_gamma_at_one():
             if layer.bias is not None:
                 nn.init.normal_(layer.bias)
     before = copy.deepcopy(model)
-    learner = EventBP(spikes_at_start=None)
+    learner = EventBP(spikes_at_start=0)
     prepared = learner.prepare(model)
     learner.step(prepared, Batch(x_seq, batch().y), CountPlus(), START)
     seen = [spikes_of_all(net, x_seq) for net in (before, model)]
@@ -246,36 +304,67 @@ def test_raw_weights_are_bounded_and_gamma_stays_positive():
     with torch.no_grad():
         layer.parametrizations.weight.original.fill_(9.0)
         transform_of(layer).gamma.fill_(-1.0)
-    learner = EventBP(spikes_at_start=None)
+    learner = EventBP(spikes_at_start=0)
     learner.step(learner.prepare(model), batch(), CountPlus(), START)
     assert layer.parametrizations.weight.original.max() == 4
     assert transform_of(layer).gamma.min() > 0
     assert model.features[2].v_threshold.start.min() > 0
 
 
-def test_calibration_brings_every_layer_to_its_rate():
+def mlp(*sizes, **options):
     torch.manual_seed(0)
-    sizes = (64, 300, 300, 200)
     layers = []
     for n, out in pairwise(sizes):
-        layers += [OverTime(Linear(n, out, bias=False)), neurons((out,))]
-    model = transform_weights(nn.Sequential(*layers), Standardised)
-    x_seq = torch.rand(40, 64).expand(12, 40, 64)
+        layers += [OverTime(Linear(n, out, bias=False)), neurons((out,), **options)]
+    return transform_weights(nn.Sequential(*layers), Standardised)
+
+
+def test_calibration_brings_every_layer_to_its_rate():
+    model, x_seq = mlp(64, 300, 300, 200), torch.rand(40, 64).expand(12, 40, 64)
     calibrate(model, x_seq, 1.0)
-    thresholds = [m.v_threshold.start.clone() for m in model if isinstance(m, DoubleExponential)]
     for spike_seq in spikes_of_all(model, x_seq):
         rate = spike_seq[8:].sum(0).mean().item()
-        assert rate == pytest.approx(1.0 / 12 * 4, rel=0.03)
-    assert len({round(float(t.mean()), 6) for t in thresholds}) == 3
+        assert rate == pytest.approx(1.0 / 12 * 4, rel=0.02)
+    scales = {round(float(theta.mean()), 6) for theta in thresholds_of(model)}
+    assert len(scales) == 3
+    assert all(m.calibrated == 1 for m in model if isinstance(m, DoubleExponential))
+
+
+def thresholds_of(model):
+    return [m.v_threshold.start.clone() for m in model.modules() if hasattr(m, "v_threshold")]
+
+
+def test_a_layer_that_cannot_reach_the_rate_keeps_its_threshold_and_is_named():
+    model = mlp(8, 6, 4)
+    with torch.no_grad():  # no output of the second map is positive
+        transform_of(model[2].module).beta.fill_(-9.0)
+    x_seq = torch.rand(20, 8).expand(6, 20, 8)
+    with pytest.warns(UserWarning, match=r"lets 3 fire 1 times in 6 steps.* fires 0 times"):
+        calibrate(model, x_seq, 1.0)
+    first, second = thresholds_of(model)
+    assert (first != 0.6).all()
+    assert (second == 0.6).all()
+
+
+def test_more_spikes_than_steps_are_refused_at_the_first_step():
+    learner = EventBP(spikes_at_start=5.5)
+    with pytest.raises(ValueError, match=r"spikes_at_start = 5\.5, but in T = 5 steps"):
+        learner.step(learner.prepare(vgg()), batch(), CountPlus(), START)
+
+
+@pytest.mark.parametrize("spikes", [0, 0.0])
+def test_no_spikes_at_start_leave_thresholds_as_they_are(spikes):
+    model, learner = vgg(), EventBP(spikes_at_start=spikes)
+    learner.step(learner.prepare(model), batch(), CountPlus(), START)
+    assert all((theta == 0.6).all() for theta in thresholds_of(model))
 
 
 def test_thresholds_are_calibrated_once_and_kept_in_the_state():
     learner, model = EventBP(), vgg()
     trained = learner.prepare(model)
-    assert not trained.calibrated
     learner.step(trained, batch(), CountPlus(), START)
     kept = {key: value.clone() for key, value in trained.state_dict().items()}
-    assert kept["calibrated"] == 1
+    assert [kept[key] for key in kept if key.endswith("calibrated")] == [1] * 4
     names = [key for key in kept if key.endswith("v_threshold.start")]
     assert len(names) == 4
     assert all((kept[key] != 0.6).all() for key in names)
@@ -290,9 +379,25 @@ def test_thresholds_are_calibrated_once_and_kept_in_the_state():
         assert torch.equal(a.grad, b.grad)
 
 
+def test_a_second_phase_leaves_the_thresholds_of_the_first():
+    model, learner = vgg(), EventBP(spikes_at_start=0.6)
+    trained = learner.prepare(model)
+    learner.step(trained, batch(), CountPlus(), START)
+    average = torch.optim.swa_utils.AveragedModel(
+        trained, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9), use_buffers=True
+    )
+    for _ in range(3):
+        average.update_parameters(trained)
+    for plain in (learner.finish(trained), learner.finish(average.module)):
+        before = thresholds_of(plain)
+        second = EventBP(spikes_at_start=2.0)
+        second.step(second.prepare(plain), batch(seed=3), CountPlus(), START)
+        assert all(torch.equal(*pair) for pair in zip(before, thresholds_of(plain), strict=True))
+
+
 def test_accuracy_is_that_of_the_spikes_that_were_emitted():
     model = vgg()
-    learner = EventBP(spikes_at_start=None)
+    learner = EventBP(spikes_at_start=0)
     trained = learner.prepare(model)
     seen = learner.step(trained, batch(), CountPlus(), START)
     model.eval()
@@ -337,7 +442,7 @@ def test_logits_and_mixed_labels_are_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"tau_grad": 0.5}, {"clip": 0.0}, {"spikes_at_start": 0.0}], ids=str
+    "options", [{"tau_grad": 1.0}, {"clip": 0.0}, {"spikes_at_start": -0.1}], ids=str
 )
 def test_arguments_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=r"need|must be"):
@@ -346,7 +451,7 @@ def test_arguments_out_of_range_are_refused(options):
 
 def test_transfer_without_fold_keeps_the_scale():
     model = vgg()
-    learner = EventBP(spikes_at_start=None, transfer=False)
+    learner = EventBP(spikes_at_start=0, transfer=False)
     learner.step(learner.prepare(model), batch(), CountPlus(), START)
     gamma = transform_of(model.features[0].module).gamma
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypedDict, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import (
@@ -49,7 +50,8 @@ class DoubleExponential(Membrane):
     spike[t] = gain (a[t] - b[t]) >= v_threshold, which clears a and b.
 
     Arguments as :class:`Membrane`, without leak and kind of reset; ``learn`` may hold
-    ``v_threshold``.
+    ``v_threshold``. The buffer ``calibrated`` is 1 once a learner has set the threshold to a rate,
+    which no learner does twice.
 
     Args:
         tau_m: time constant of the slow trace [steps].
@@ -65,6 +67,7 @@ class DoubleExponential(Membrane):
     function = staticmethod(double_exponential)
     function_trace = staticmethod(double_exponential_trace)
     learnable: ClassVar[tuple[str, ...]] = ("v_threshold",)
+    calibrated: Tensor
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class DoubleExponential(Membrane):
         response(tau_m, tau_s)
         super().__init__(shape, decay=NO_DECAY, **options)
         self.tau_m, self.tau_s = tau_m, tau_s
+        self.register_buffer("calibrated", torch.zeros(()))  # a float, so that averages keep it
 
     def arguments(self) -> dict[str, Any]:
         return {

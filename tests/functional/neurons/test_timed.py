@@ -164,7 +164,8 @@ def test_early_scores_break_ties_and_nothing_else():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"tau_grad": 0.5}, "tau_grad >= 1"),
+        ({"tau_grad": 0.5}, "tau_grad > 1"),
+        ({"tau_grad": 1.0}, "tau_grad > 1"),
         ({"clip": 0.0}, "clip > 0"),
         ({"tau_s": 9.0}, "tau_m > tau_s"),
         ({"link_seq": torch.zeros(3, 2, 5)}, "link_seq has shape"),

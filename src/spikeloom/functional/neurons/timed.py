@@ -51,7 +51,8 @@ def timed(
         link_seq: takes the second gradient; None where no input wants one.
         tau_m: time constant of the slow trace [steps].
         tau_s: time constant of the fast trace [steps].
-        tau_grad: time constant of the gradients of input spikes [steps], at least 1.
+        tau_grad: time constant of the gradients of input spikes [steps], > 1: at 1 nothing would
+            reach them.
         v_threshold: firing threshold; a number or a tensor that broadcasts against [N, *].
         clip: largest 1/du.
         y: classes of the samples, whose neurons get a supervised spike: at the last step where
@@ -61,7 +62,7 @@ def timed(
         x_seq [T, N, *], link_seq [T, N, *] -> spike_seq [T, N, *]; with y [N], x_seq [T, N, K]
 
     Raises:
-        ValueError: as :func:`double_exponential`; tau_grad < 1; clip <= 0; link_seq of another
+        ValueError: as :func:`double_exponential`; tau_grad <= 1; clip <= 0; link_seq of another
             shape.
     Source:
         Zhu et al., NeurIPS 2022 and 2023, and their code, whose gradients of times have the other
@@ -94,8 +95,8 @@ def prepared(
             f"link_seq has shape {tuple(link_seq.shape)}, x_seq {tuple(x_seq.shape)}; both stand "
             "for the same current"
         )
-    if not tau_grad >= 1 or not clip > 0:
-        raise ValueError(f"need tau_grad >= 1 and clip > 0, got {tau_grad} and {clip}")
+    if not tau_grad > 1 or not clip > 0:
+        raise ValueError(f"need tau_grad > 1 and clip > 0, got {tau_grad} and {clip}")
     return response(tau_m, tau_s), 1 - 1 / tau_grad
 
 
