@@ -7,6 +7,7 @@ wherever it is read, and ``layer.parametrizations.weight.original`` the trained 
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,11 @@ class Standardised(nn.Module):
     """Weights of mean 0 and deviation 1 for each output, with a learnt scale and shift.
 
     w = gamma (raw - mean(raw)) / sqrt(var(raw) + 1e-5) + beta, mean and (unbiased) variance over
-    all inputs of an output. ``beta`` is part of the weights, no bias. A weight that is assigned is
-    scaled to the deviation that raw weights of that many inputs start with, 1/sqrt(3 inputs):
-    the result does not depend on it, but how far a step of the optimizer turns it does.
+    all inputs of an output. ``beta`` is part of the weights and stands in for a bias: layers lose
+    theirs. A weight that is assigned is scaled to the deviation that raw weights of that many
+    inputs start with, 1/sqrt(3 inputs). How far a step of the optimizer turns it depends on that;
+    the result does so through the 1e-5 alone, which makes it smaller by 1/sqrt(1 + 3e-5 inputs):
+    1.5 % at 1,000 inputs, 13 % at 10,000.
 
     Args:
         channels: outputs of the layer.
@@ -35,6 +38,8 @@ class Standardised(nn.Module):
         As in the code of Zhu et al., NeurIPS 2023. Inferred: the deviation of raw weights, which is
         that of PyTorch's own layers.
     """
+
+    replaces_bias: ClassVar[bool] = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,17 +70,29 @@ class Standardised(nn.Module):
         return rows
 
 
+@register("weight", "none")
+def untransformed(channels: int) -> None:
+    """Weights as they are trained.
+
+    Args:
+        channels: outputs of the layer.
+    """
+
+
 def transform_weights(model: nn.Module, make: Callable[[int], nn.Module]) -> nn.Module:
     """Put a transform on the weight of every convolution and linear map of ``model``, in place.
 
     Args:
-        model: its weights keep their values as raw ones; biases stay as they are.
+        model: its weights keep their values as raw ones; biases stay as they are, but for
+            transforms that replace them.
         make: makes a transform from a layer's number of outputs.
     """
     maps = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for layer in maps:
         transform = make(layer.weight.shape[0]).to(layer.weight.device, layer.weight.dtype)
         parametrize.register_parametrization(layer, "weight", transform)
+        if getattr(transform, "replaces_bias", False):
+            layer.bias = None
     return model
 
 
