@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from spikeloom.functional import timed
+from spikeloom.functional.neurons.double_exponential import response
+from spikeloom.functional.neurons.timed import simulate
 from spikeloom.layers import (
     IF,
     LI,
@@ -31,10 +33,13 @@ from spikeloom.learning.event_thresholds import calibrate, transfer
 from spikeloom.learning.links import linked
 from spikeloom.losses import CountPlus
 from spikeloom.models import SpikingResNet, SpikingVGG
+from spikeloom.run.config import load
+from spikeloom.run.task import network
 from tests.functional.neurons.slow_events import layer_backward, spikes_of
 
 START = Progress(epoch=0, epochs=1, update=0, updates=1)
-TAUS = {"tau_m": 5.0, "tau_s": 3.0, "tau_grad": 2.5}
+TAUS = {"tau_m": 5.0, "tau_s": 3.0, "tau_grad": 1.7}
+CLIP = 1.5
 neurons = partial(DoubleExponential, per="channel", v_threshold=0.6)
 
 
@@ -56,9 +61,10 @@ def weighted(shape=(4, 3)):
     return lambda out, y: (out * torch.linspace(-1, 2, out.numel()).view_as(out)).sum()
 
 
-def test_two_layers_equal_their_definition():
+@pytest.mark.parametrize("supervised", [False, True])
+def test_two_layers_equal_their_definition(supervised):
     torch.manual_seed(0)
-    T, sizes = 7, (5, 6, 4)
+    T, sizes, label = 7, (5, 6, 4), 0
     first, second = (DoubleExponential((n,), v_threshold=0.2) for n in sizes[1:])
     net = nn.Sequential(
         *(OverTime(Linear(5, 6, bias=False)), first, OverTime(Linear(6, 4, bias=False)), second)
@@ -67,9 +73,11 @@ def test_two_layers_equal_their_definition():
         for layer in (net[0].module, net[2].module):
             layer.weight.copy_(torch.randn_like(layer.weight) + 0.3)
     x = torch.rand(T, 1, 5, dtype=torch.float64)
-    learner = EventBP(spikes_at_start=0, transfer=False, supervised=False)
+    learner = EventBP(
+        spikes_at_start=0, transfer=False, supervised=supervised, tau_grad=1.7, clip=CLIP
+    )
     model = learner.prepare(net)
-    learner.step(model, Batch(x, torch.zeros(1).long()), weighted(), START)
+    seen = learner.step(model, Batch(x, torch.tensor([label])), weighted(), START)
 
     W1, W2 = (layer.weight.detach() for layer in (net[0].module, net[2].module))
     i1 = x[:, 0] @ W1.T
@@ -77,15 +85,22 @@ def test_two_layers_equal_their_definition():
     s1 = torch.tensor([found[0] for found in one], dtype=torch.float64).T
     i2 = s1 @ W2.T
     two = [spikes_of(i2[:, n], 0.2, **TAUS) for n in range(4)]
+    emitted = torch.tensor([found[0] for found in two], dtype=torch.float64).T
+    assert torch.equal(seen.logits_seq[:, 0] > 0, emitted > 0)
+    s, du, _ = two[label]
+    at = max(t for t in range(T) if du[t] > 0.05)
+    assert not s[at]  # so that the supervised spike is a new one
+    s[at] = 1.0 if supervised else 0.0
     s2 = torch.tensor([found[0] for found in two], dtype=torch.float64).T
     assert s1.sum() > 8
     assert s2.sum() > 6
+    assert any(0 < du < 1 / CLIP for s, du, _ in two for s, du in zip(s, du, strict=True) if s)
     G2 = -torch.linspace(-1, 2, s2.numel()).view_as(s2) * s2
-    back = [layer_backward(i2[:, n], *two[n], G2[:, n], **TAUS) for n in range(4)]
+    back = [layer_backward(i2[:, n], *two[n], G2[:, n], **TAUS, clip=CLIP) for n in range(4)]
     Gw2, Gi2 = (torch.stack(part, 1) for part in zip(*back, strict=True))
     torch.testing.assert_close(net[2].module.weight.grad, Gw2.T @ s1)
     G1 = (Gi2 @ W2) * s1
-    back = [layer_backward(i1[:, n], *one[n], G1[:, n], **TAUS) for n in range(6)]
+    back = [layer_backward(i1[:, n], *one[n], G1[:, n], **TAUS, clip=CLIP) for n in range(6)]
     Gw1 = torch.stack([found[0] for found in back], 1)
     torch.testing.assert_close(net[0].module.weight.grad, Gw1.T @ x[:, 0])
 
@@ -162,15 +177,60 @@ def test_an_average_pooling_gives_each_of_m_spikes_the_same_share():
     assert (m > 1).any()
 
 
-def test_an_addition_splits_in_proportion():
-    a = torch.tensor([2.0, 0.0, 1.0]).requires_grad_()
-    b = torch.tensor([1.0, 1.0, 0.0]).requires_grad_()
+def noted(net, places, x_seq, theta):
+    """Sums of time gradients behind the modules of these names, and of the output, last first."""
     found = []
-    y = Noted.apply(a + b, found)
-    y.backward(torch.tensor([-1.0, 2.0, 3.0]))
-    G = torch.tensor([1.0, -2.0, -3.0]) * (a + b).detach()
-    torch.testing.assert_close(-a.grad * a, G * (a / (a + b)))
-    torch.testing.assert_close(-b.grad * b, G * (b / (a + b)))
+
+    def fire(neuron, x_seq, link, maps):
+        spike_seq, _, q_seq = simulate(x_seq, response(5.0, 3.0), 1 - 1 / 2.5, theta)
+        assert (q_seq[spike_seq > 0] > 0).all()  # a condition of the invariance
+        return timed(x_seq, link, v_threshold=theta)
+
+    hooks = [
+        net.get_submodule(place).register_forward_hook(lambda m, i, out: Noted.apply(out, found))
+        for place in places
+    ]
+    with linked(net, fire):
+        out = Noted.apply(net(x_seq), found)
+    for hook in hooks:
+        hook.remove()
+    torch.manual_seed(5)
+    (out * torch.randn_like(out)).sum().backward()
+    return found
+
+
+def test_the_sum_of_time_gradients_goes_through_residual_blocks():
+    torch.manual_seed(0)
+    options = {"neuron": neurons, "norm": NoNorm, "in_shape": (1, 8, 8), "num_classes": 3}
+    options["readout"] = partial(EarlySpikes, neuron=neurons)
+    net = SpikingResNet((4, 8), (1, 1), residual="sew", **options).double()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.abs_()
+    values = []
+    net.stages[1].register_forward_hook(lambda m, i, out: values.append(out.max().item()))
+    x_seq = torch.rand(6, 2, 1, 8, 8, dtype=torch.float64)
+    sums = noted(net, ("stem", "stages.0", "stages.1"), x_seq, 0.4)
+    assert max(values) > 1  # spikes that add up
+    assert abs(sums[0]) > 0.01
+    assert sums[1:] == pytest.approx([sums[0]] * 3, abs=1e-9)
+
+
+def test_the_sum_of_time_gradients_goes_through_the_last_layer_of_a_recipe():
+    torch.manual_seed(0)
+    net = network(load("digits_mlp_time_based"), (1, 8, 8), 10).double().train()
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if name.endswith("beta"):
+                p.fill_(0.05)
+            elif name.endswith(".bias"):
+                p.fill_(0.3)
+    layers = [name for name, m in net.named_modules() if isinstance(m, DoubleExponential)]
+    assert len(layers) == 4
+    x_seq = torch.rand(12, 1, 8, 8, dtype=torch.float64).expand(5, 12, 1, 8, 8)
+    sums = noted(net, layers[:3], x_seq, 0.2)
+    assert abs(sums[0]) > 0.01
+    assert sums[1:] == pytest.approx([sums[0]] * 3, abs=1e-9)
 
 
 def test_a_step_runs_every_convolution_once_and_fills_all_gradients():

@@ -7,6 +7,7 @@ from typing import Any
 from spikeloom import functional
 from spikeloom.kernels.cpu import (
     conv,
+    double_exponential,
     linear,
     maxpool,
     native,
@@ -57,6 +58,10 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "recurrent_lif": (
         cpu(recurrent.recurrent_lif, recurrent.objections),
         truth(functional.recurrent_lif),
+    ),
+    "double_exponential": (
+        cpu(double_exponential.double_exponential, double_exponential.objections),
+        truth(functional.double_exponential),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from spikeloom.functional import double_exponential, early
+from spikeloom.functional import early, supervised
 from spikeloom.kernels import door
 from spikeloom.layers import (
     BatchNorm,
@@ -116,16 +116,17 @@ class EventBP:
         emitted: list[Tensor] = []  # of the output, without supervised spikes
 
         def fire(neuron: DoubleExponential, x_seq: Tensor, link: Any, _: list[Map]) -> Tensor:
-            last = neuron is self.layers[-1].neuron
-            if last:
-                with torch.no_grad():
-                    emitted.append(double_exponential(x_seq, **neuron.arguments())[0])
-            spike_seq: Tensor = _timed(
-                x_seq, link, tau_m=neuron.tau_m, tau_s=neuron.tau_s, tau_grad=self.tau_grad,
-                v_threshold=neuron.v_threshold.now(), clip=self.clip,
-                y=batch.y if last and self.supervised else None,
-            )  # fmt: skip
-            return spike_seq
+            arguments: Any = {
+                "tau_m": neuron.tau_m, "tau_s": neuron.tau_s, "tau_grad": self.tau_grad,
+                "v_threshold": neuron.v_threshold.now(), "clip": self.clip,
+            }  # fmt: skip
+            spike_seq: Tensor = _timed(x_seq, link, **arguments)
+            if neuron is not self.layers[-1].neuron:
+                return spike_seq
+            emitted.append(spike_seq.detach())
+            if not self.supervised:
+                return spike_seq
+            return supervised(spike_seq, x_seq, link, batch.y, **arguments)
 
         with parametrize.cached(), linked(model, fire):
             value = loss(model(batch.x_seq), batch.y)

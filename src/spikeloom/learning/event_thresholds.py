@@ -85,6 +85,7 @@ def calibrate(model: nn.Module, x_seq: Tensor, spikes: float) -> None:
 
     def rule(neuron: Temporal, current_seq: Tensor, _: State) -> tuple[Tensor, State]:
         assert isinstance(neuron, DoubleExponential)
+        assert neuron.calibrated is not None  # event_bp refuses one number for a layer
         if not neuron.calibrated:
             _to_rate(places[neuron], neuron, current_seq, spikes)
             neuron.calibrated.fill_(1)
