@@ -39,6 +39,7 @@ BASE = {
 # Small versions, but of two hidden layers; and a learner that changes with the epoch in what it
 # does beside BPTT.
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("count", "count_plus", "count_zero"), {"desired": 2.0}),
     "double_exponential": {"per": "channel"},
     "dspike": {"samples": 4, "weights": 2},
     "eicil": {"cycle": "IJ", "eta": 0.1},
@@ -53,6 +54,7 @@ AROUND: dict[str, dict[str, Any]] = {
         "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "average",
         "readout": "early_spikes", "weight": "standardised",
     },
+    "output_times": {"readout": "spikes"},
 }  # fmt: skip
 IMAGES, CLASSES = (3, 8, 8), 3
 Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied
@@ -63,7 +65,7 @@ def names(kind: str) -> list[str]:
     if kind == "model":
         return [name for name, _ in FAMILIES.values()]
     found = [entry.name for entry in entries(kind)]
-    return [NONE, *found] if BASE[kind] == NONE else found
+    return [NONE, *(name for name in found if name != NONE)] if BASE[kind] == NONE else found
 
 
 def cases() -> list[Case]:
@@ -126,7 +128,7 @@ def configuration(chosen: dict[str, str]) -> Config:
     model = {**part(name["model"]), "width": 0.125, "T": 2, "neuron": neuron, "norm": name["norm"]}
     fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout", "weight"}
     model |= {key: value for key, value in around.items() if key in fits - BASE.keys()}
-    phase = {"loss": name["loss"], "learner": part(name["learner"]), "epochs": 2}
+    phase = {"loss": part(name["loss"]), "learner": part(name["learner"]), "epochs": 2}
     phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]
     phase["optimizer"] = {"name": "sgd", "lr": 0.01}
     return validate({"model": model, "data": {"name": "made up", "batch": 4}, "phase": [phase]})

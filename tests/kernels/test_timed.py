@@ -143,7 +143,7 @@ def test_without_gradients_the_neurons_run_on_the_kernel(name, kind, strict, dty
 
 
 def test_at_the_threshold_strict_neurons_stay_silent():
-    x_seq = torch.tensor([[1.5, 1.5000001]])  # h = x / 3, to the bit at 0.5
+    x_seq = torch.tensor([[1.5, 1.6]])
     theta = double_exponential_trace(x_seq, v_threshold=9.0).h_seq[0, 0].item()
     with use("cpu"):
         run = door("double_exponential")

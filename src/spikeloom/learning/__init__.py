@@ -19,6 +19,7 @@ from spikeloom.learning.esg import EvolutionarySurrogate
 from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
+from spikeloom.learning.output_times import OutputTimes
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.sml import SurrogateModules
@@ -39,6 +40,7 @@ __all__ = [
     "Loss",
     "Metrics",
     "Objective",
+    "OutputTimes",
     "Progress",
     "RateBP",
     "ShortcutBP",
