@@ -39,7 +39,7 @@ BASE = {
 # Small versions, but of two hidden layers; and a learner that changes with the epoch in what it
 # does beside BPTT.
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("count", "count_plus", "count_zero"), {"desired": 2.0}),
+    **{name: {"desired": 2.0} for name in ("count", "count_plus", "count_zero")},
     "double_exponential": {"per": "channel"},
     "dspike": {"samples": 4, "weights": 2},
     "eicil": {"cycle": "IJ", "eta": 0.1},

@@ -304,9 +304,13 @@ def test_what_lies_between_a_map_and_its_neurons_is_refused(what):
     def fire(neuron, x_seq, link, maps):
         return timed(x_seq, link, v_threshold=0.3)
 
-    with pytest.raises(Unsupported, match=rf"current of 0\.{len(net[0]) - 1} .*in front of the maps"):
-        with linked(net, fire):
-            net(x_seq)
+    with (
+        pytest.raises(
+            Unsupported, match=rf"current of 0\.{len(net[0]) - 1} .*in front of the maps"
+        ),
+        linked(net, fire),
+    ):
+        net(x_seq)
 
 
 def test_a_pooling_behind_a_map_is_refused():

@@ -47,8 +47,8 @@ class Count:
         emitted = check_spikes("a loss on spike counts", spike_seq, y)
         if self.desired > len(emitted):
             raise ValueError(
-                f"desired = {self.desired:g} spikes, but in T = {len(emitted)} steps a neuron fires "
-                f"{len(emitted)} times at most"
+                f"desired = {self.desired:g} spikes, but in T = {len(emitted)} steps a neuron "
+                f"fires {len(emitted)} times at most"
             )
         n = emitted.sum(0)
         e = self.error(n, y, len(emitted))

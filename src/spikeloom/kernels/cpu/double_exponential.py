@@ -1,6 +1,7 @@
 """The fast twin of ``functional.double_exponential``, where no gradient is wanted.
 
-Event-driven learning has gradients of its own, in ``timed``; with surrogate gradients the truth runs.
+Event-driven learning has gradients of its own, in ``timed``; with surrogate gradients the truth
+runs.
 """
 
 from collections.abc import Iterator
