@@ -34,7 +34,9 @@ from spikeloom.learning.links import linked
 from spikeloom.losses import CountPlus
 from spikeloom.models import SpikingResNet, SpikingVGG
 from spikeloom.run.config import load
+from spikeloom.run.stage import rehearse
 from spikeloom.run.task import network
+from tests.compose import composition
 from tests.functional.neurons.slow_events import layer_backward, spikes_of
 
 START = Progress(epoch=0, epochs=1, update=0, updates=1)
@@ -408,6 +410,18 @@ def test_a_layer_that_cannot_reach_the_rate_keeps_its_threshold_and_is_named():
     first, second = thresholds_of(model)
     assert (first != 0.6).all()
     assert (second == 0.6).all()
+
+
+def test_a_rehearsal_on_two_samples_does_not_warn(monkeypatch):
+    monkeypatch.setitem(composition.ARGUMENTS, "event_bp", {"spikes_at_start": 2.0})
+    task = composition.task(composition.configuration({"learner": "event_bp"}))
+    rehearse(task)
+    learner = EventBP(spikes_at_start=2.0)
+    x_seq = torch.rand(2, 4, *composition.IMAGES)
+    with pytest.warns(UserWarning, match="keeps the one it has"):
+        learner.step(
+            task.model.train(), Batch(x_seq, torch.zeros(4).long()), CountPlus(desired=2), START
+        )
 
 
 def test_more_spikes_than_steps_are_refused_at_the_first_step():
