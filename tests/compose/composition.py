@@ -40,8 +40,10 @@ BASE = {
 # Small versions, but of two hidden layers; and a learner that changes with the epoch in what it
 # does beside BPTT.
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    **{name: {"desired": 2.0} for name in ("count", "count_plus", "count_zero")},
     "double_exponential": {"per": "channel"},
     "dspike": {"samples": 4, "weights": 2},
+    "event_bp": {"spikes_at_start": 0.3},  # what few outputs can fire in two steps
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
@@ -55,6 +57,7 @@ AROUND: dict[str, dict[str, Any]] = {
         "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "average",
         "readout": "early_spikes", "weight": "standardised",
     },
+    "output_times": {"readout": "spikes"},
 }  # fmt: skip
 IMAGES, CLASSES = (3, 8, 8), 3
 Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied
@@ -65,7 +68,7 @@ def names(kind: str) -> list[str]:
     if kind == "model":
         return [name for name, _ in FAMILIES.values()]
     found = [entry.name for entry in entries(kind)]
-    return [NONE, *found] if BASE[kind] == NONE else found
+    return [NONE, *(name for name in found if name != NONE)] if BASE[kind] == NONE else found
 
 
 def cases() -> list[Case]:
@@ -130,7 +133,7 @@ def configuration(chosen: dict[str, str]) -> Config:
         model["weight"] = part(name["weight"])
     fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout"}
     model |= {key: value for key, value in around.items() if key in fits - BASE.keys()}
-    phase = {"loss": name["loss"], "learner": part(name["learner"]), "epochs": 2}
+    phase = {"loss": part(name["loss"]), "learner": part(name["learner"]), "epochs": 2}
     phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]
     phase["optimizer"] = {"name": "sgd", "lr": 0.01}
     return validate({"model": model, "data": {"name": "made up", "batch": 4}, "phase": [phase]})

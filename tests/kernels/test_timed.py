@@ -5,6 +5,7 @@ import ctypes
 import pytest
 import torch
 
+from spikeloom.functional import Sigmoid, Smooth, double_exponential, double_exponential_trace
 from spikeloom.functional import timed as truth
 from spikeloom.kernels import CannotServeError, door, explain, use
 from spikeloom.kernels.cpu import native, timed
@@ -46,9 +47,9 @@ def threshold(kind, shape):
 
 def outcome(run, x_seq, linked=True, **options):
     x_seq = x_seq.detach().requires_grad_()
-    link_seq = torch.zeros(x_seq.shape, requires_grad=True) if linked else None
+    link_seq = torch.zeros_like(x_seq, requires_grad=True) if linked else None
     out = run(x_seq, link_seq, **options)
-    g = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    g = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
     leaves = (x_seq, link_seq) if linked else (x_seq,)
     return out.detach(), *torch.autograd.grad(out, leaves, g)
 
@@ -100,25 +101,86 @@ def test_extremes_are_those_of_the_truth():
         assert torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0))
 
 
+@pytest.mark.parametrize("name", ["image", "channels last", "constant", "gaps", "empty"])
+def test_half_precision_is_widened_and_rounded_as_by_the_truth(name):
+    x_seq = currents(name).bfloat16()
+    options = {"v_threshold": threshold("channel", SHAPES[name])}
+    theirs = outcome(truth, x_seq, **options)
+    with use("cpu"):
+        ours = outcome(door("timed"), x_seq, **options)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == torch.bfloat16
+        assert torch.equal(a, b)
+
+
+def test_what_it_cannot_run_goes_to_the_truth():
+    x_seq = torch.zeros(2, 3, dtype=torch.float64)
+    assert "timed: truth" in explain("timed", x_seq)
+    assert "float64" in explain("timed", x_seq)
+    assert door("timed")(x_seq).shape == x_seq.shape
+    with use("cpu"), pytest.raises(CannotServeError, match="float64"):
+        door("timed")(x_seq)
+
+
+@pytest.mark.parametrize("kind", ["number", "scalar", "channel", "neuron"])
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_without_gradients_the_neurons_run_on_the_kernel(name, kind, strict, dtype):
+    x_seq = currents(name).to(dtype)
+    options = {"v_threshold": threshold(kind, SHAPES[name]), "tau_m": 7.0, "strict": strict}
+    cut = min(2, len(x_seq) - 1)
+    state = None
+    for part in (x_seq[:cut], x_seq[cut:]) if cut else (x_seq,):
+        want, end = double_exponential(part, state, **options)
+        with use("cpu"):
+            out, ours = door("double_exponential")(part, state, **options)
+        for a, b in zip((out, *ours), (want, *end), strict=True):
+            assert a.dtype == dtype
+            assert torch.equal(a, b)
+        state = end
+    assert name in ("one", "empty") or 0.02 < want.mean() < 0.95
+
+
+def test_at_the_threshold_strict_neurons_stay_silent():
+    x_seq = torch.tensor([[1.5, 1.6]])
+    theta = double_exponential_trace(x_seq, v_threshold=9.0).h_seq[0, 0].item()
+    with use("cpu"):
+        run = door("double_exponential")
+        assert run(x_seq, v_threshold=theta)[0].tolist() == [[1.0, 1.0]]
+        assert run(x_seq, v_threshold=theta, strict=True)[0].tolist() == [[0.0, 1.0]]
+
+
 @pytest.mark.parametrize(
-    ("x_seq", "options", "said"),
+    ("what", "said"),
     [
-        (torch.zeros(2, 3, dtype=torch.float64), {}, "float64"),
-        (torch.zeros(2, 3, dtype=torch.bfloat16), {}, "not float32"),
-        (torch.zeros(2, 1, 3), {"y": torch.zeros(1).long()}, "supervised spike"),
+        ({"x_seq": torch.zeros(2, 3, requires_grad=True)}, "surrogate gradient is wanted"),
+        ({"v_threshold": torch.ones(3, requires_grad=True)}, "surrogate gradient is wanted"),
+        ({"state": (torch.zeros(3), torch.zeros(3).requires_grad_())}, "gradient is wanted"),
+        ({"surrogate": Smooth(Sigmoid())}, "no kernel for the surrogate"),
+        ({"x_seq": torch.zeros(2, 3, dtype=torch.float64)}, "float64"),
+        ({"state": (torch.zeros(3).double(), torch.zeros(3))}, "a state is torch.float64"),
     ],
+    ids=str,
 )
-def test_what_it_cannot_run_goes_to_the_truth(x_seq, options, said):
-    assert "timed: truth" in explain("timed", x_seq, **options)
-    assert said in explain("timed", x_seq, **options)
-    assert door("timed")(x_seq, **options).shape == x_seq.shape
-    with use("cpu"), pytest.raises(CannotServeError, match=said):
-        door("timed")(x_seq, **options)
+def test_neurons_with_surrogate_gradients_go_to_the_truth(what, said):
+    options = {"x_seq": torch.zeros(2, 3), **what}
+    assert "double_exponential: truth" in explain("double_exponential", **options)
+    assert said in explain("double_exponential", **options)
+    if "surrogate" not in what:
+        with torch.no_grad():
+            served = explain("double_exponential", **options)
+        assert ("cpu" in served.splitlines()[0]) == ("gradient" in said)
+
+
+def test_a_state_of_another_batch_is_told_as_by_the_truth():
+    with use("cpu"), pytest.raises(ValueError, match="carried state has shape"):
+        door("double_exponential")(torch.zeros(2, 3), (torch.zeros(4), torch.zeros(4)))
 
 
 def test_bad_arguments_are_told_as_by_the_truth():
-    with use("cpu"), pytest.raises(ValueError, match="tau_grad >= 1"):
-        door("timed")(torch.zeros(2, 3), tau_grad=0.5)
+    with use("cpu"), pytest.raises(ValueError, match="tau_grad > 1"):
+        door("timed")(torch.zeros(2, 3), tau_grad=1.0)
 
 
 def test_a_second_derivative_is_refused():

@@ -64,3 +64,20 @@ def test_a_transformed_model_is_copied_saved_and_packed():
 def test_one_input_has_no_deviation():
     with pytest.raises(ValueError, match="two inputs for each output"):
         transform_weights(nn.Linear(1, 3), Standardised)
+
+
+def test_beta_takes_the_place_of_a_bias():
+    model = transform_weights(small("spiking_vgg5"), Standardised)
+    maps = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert all(layer.bias is None for layer in maps)
+    assert not [name for name in model.state_dict() if name.endswith("module.bias")]
+    plain = small("spiking_vgg5").modules()
+    assert any(isinstance(m, nn.Linear) and m.bias is not None for m in plain)
+
+
+@pytest.mark.parametrize("inputs", [100, 1000, 10000])
+def test_many_inputs_meet_the_small_number_in_the_root(inputs):
+    torch.manual_seed(0)
+    layer = transform_weights(nn.Linear(inputs, 4), Standardised)
+    want = torch.full((4,), (1 + 3e-5 * inputs) ** -0.5)
+    torch.testing.assert_close(layer.weight.std(1), want, rtol=1e-3, atol=0)

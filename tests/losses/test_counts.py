@@ -186,3 +186,11 @@ def test_arguments_out_of_range_are_refused():
         SpikeKernel(tau_s=0.5)
     with pytest.raises(ValueError, match="silent"):
         TimeToFirstSpike(silent=0.0)
+
+
+@pytest.mark.parametrize("loss", [Count, CountPlus, CountZero])
+def test_more_spikes_than_steps_are_refused_when_called(loss):
+    s, y = spikes(), labels()
+    assert loss(desired=5.0)(s, y).isfinite()
+    with pytest.raises(ValueError, match=r"desired = 5\.5 spikes, but in T = 5 steps"):
+        loss(desired=5.5)(s, y)

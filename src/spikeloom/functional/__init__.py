@@ -40,6 +40,7 @@ from spikeloom.functional.neurons import (
     recurrent_lif,
     recurrent_lif_step,
     recurrent_lif_trace,
+    supervised,
     timed,
 )
 from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_lif, bn_lif_rate
@@ -139,6 +140,7 @@ __all__ = [
     "stdp_conv2d",
     "stdp_linear",
     "steps",
+    "supervised",
     "timed",
     "token_mixing",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from spikeloom import functional
 from spikeloom.kernels.cpu import (
     conv,
+    double_exponential,
     events,
     linear,
     maxpool,
@@ -62,6 +63,10 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "event_stream": (
         cpu(events.event_stream, events.objections),
         truth(functional.event_stream),
+    ),
+    "double_exponential": (
+        cpu(double_exponential.double_exponential, double_exponential.objections),
+        truth(functional.double_exponential),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypedDict, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom.functional import (
     NO_DECAY,
     Surrogate,
     Value,
-    double_exponential,
     double_exponential_trace,
     early,
 )
 from spikeloom.functional.neurons.double_exponential import response
+from spikeloom.kernels import door
 from spikeloom.layers.learnable import Per
 from spikeloom.layers.membrane import Membrane
 from spikeloom.papers import Paper
@@ -49,7 +50,8 @@ class DoubleExponential(Membrane):
     spike[t] = gain (a[t] - b[t]) >= v_threshold, which clears a and b.
 
     Arguments as :class:`Membrane`, without leak and kind of reset; ``learn`` may hold
-    ``v_threshold``.
+    ``v_threshold``. Beside thresholds that are a buffer, the buffer ``calibrated`` is 1 once a
+    learner has set them to a rate, which happens once in the life of a model.
 
     Args:
         tau_m: time constant of the slow trace [steps].
@@ -62,9 +64,10 @@ class DoubleExponential(Membrane):
         Zhu et al., NeurIPS 2023; see :func:`spikeloom.functional.double_exponential`.
     """
 
-    function = staticmethod(double_exponential)
+    function = staticmethod(door("double_exponential"))
     function_trace = staticmethod(double_exponential_trace)
     learnable: ClassVar[tuple[str, ...]] = ("v_threshold",)
+    calibrated: Tensor | None
 
     def __init__(
         self,
@@ -82,6 +85,10 @@ class DoubleExponential(Membrane):
         response(tau_m, tau_s)
         super().__init__(shape, decay=NO_DECAY, **options)
         self.tau_m, self.tau_s = tau_m, tau_s
+        theta = self.v_threshold
+        moves = not theta.learnt and theta.number is None
+        # A float, so that averages of models keep it.
+        self.register_buffer("calibrated", torch.zeros(()) if moves else None)
 
     def arguments(self) -> dict[str, Any]:
         return {

@@ -23,6 +23,7 @@ from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.mpfd import MPFD
+from spikeloom.learning.output_times import OutputTimes
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.sml import SurrogateModules
@@ -47,6 +48,7 @@ __all__ = [
     "Loss",
     "Metrics",
     "Objective",
+    "OutputTimes",
     "Progress",
     "RateBP",
     "ShortcutBP",

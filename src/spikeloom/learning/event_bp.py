@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from spikeloom.functional import double_exponential, early
+from spikeloom.functional import early, supervised
 from spikeloom.kernels import door
 from spikeloom.layers import (
     BatchNorm,
@@ -23,7 +23,6 @@ from spikeloom.layers import (
 from spikeloom.layers.double_exponential import PAPER
 from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported
 from spikeloom.learning.event_thresholds import Driven, calibrate, threshold_of, transfer
-from spikeloom.learning.graph import nodes_behind
 from spikeloom.learning.links import linked
 from spikeloom.learning.plastic import Map
 from spikeloom.registry import register
@@ -50,41 +49,28 @@ INSTEAD: dict[tuple[type[nn.Module], ...], str] = {
 }
 
 
-class Timed(nn.Module):
-    """A model, and whether its thresholds have been calibrated."""
-
-    calibrated: Tensor
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("calibrated", torch.zeros((), dtype=torch.uint8))
-
-    def forward(self, x_seq: Tensor) -> Tensor:
-        out: Tensor = self.model(x_seq)
-        return out
-
-
 @register("learner", "event_bp", paper=PAPER, status="exact")
 class EventBP:
     """Event-driven back-propagation with gradients of spike times.
 
     Neurons give two gradients, one for the weights and one for the input spikes of the maps that
     drive them; :func:`spikeloom.functional.timed` has the equations. Before each forward pass raw
-    weights are clamped and learnt scales move into the thresholds; in the first step the
-    thresholds of every layer are calibrated.
+    weights are clamped and learnt scales move into the thresholds; in the first step thresholds
+    that never were are calibrated, once in the life of a model.
 
     Args:
-        tau_grad: time constant of the gradients of input spikes [steps].
+        tau_grad: time constant of the gradients of input spikes [steps], > 1.
         clip: largest 1/du in the gradients of the weights.
-        spikes_at_start: mean spikes of a neuron in T steps that thresholds are calibrated to; None
-            leaves them as they are.
+        spikes_at_start: mean spikes of a neuron in T steps that thresholds are calibrated to, at
+            most T; 0 leaves them as they are.
         transfer: move the scales of standardised weights into the thresholds.
         supervised: give the label's output neuron one spike more in training.
     Raises:
-        ValueError: tau_grad < 1, clip <= 0 or spikes_at_start <= 0.
+        ValueError: tau_grad <= 1, clip <= 0 or spikes_at_start < 0; in the first step,
+            spikes_at_start > T.
         Unsupported: a network with other neurons, a norm, max-pooling or another read-out; with
-            one threshold for a layer; with currents that are spikes; or labels of several classes.
+            one threshold for a layer; with anything between maps and neurons; or labels of several
+            classes.
     Source:
         Zhu et al., NeurIPS 2022 and 2023, as in the code of the latter. Inferred: the last third
         of T steps starts with step ``2 * T // 3``, and gamma is kept above 0.01.
@@ -95,14 +81,17 @@ class EventBP:
         *,
         tau_grad: float = 2.5,
         clip: float = 4.0,
-        spikes_at_start: float | None = 0.6,
+        spikes_at_start: float = 0.6,
         transfer: bool = True,
         supervised: bool = True,
     ) -> None:
-        if not tau_grad >= 1 or not clip > 0:
-            raise ValueError(f"need tau_grad >= 1 and clip > 0, got {tau_grad} and {clip}")
-        if spikes_at_start is not None and not spikes_at_start > 0:
-            raise ValueError(f"spikes_at_start must be > 0, got {spikes_at_start}; or leave it out")
+        if not tau_grad > 1 or not clip > 0:
+            raise ValueError(f"need tau_grad > 1 and clip > 0, got {tau_grad} and {clip}")
+        if not spikes_at_start >= 0:
+            raise ValueError(
+                f"spikes_at_start must be > 0, or 0 to leave thresholds as they are, got "
+                f"{spikes_at_start}"
+            )
         self.tau_grad, self.clip, self.spikes_at_start = tau_grad, clip, spikes_at_start
         self.transfer, self.supervised = transfer, supervised
         self.layers: list[Driven] = []  # in the order they run; empty before the first step
@@ -111,33 +100,33 @@ class EventBP:
         for name, layer in _units("", model):
             if why := self._objection(layer):
                 raise Unsupported(f"event_bp: {name} ({type(layer).__name__}): {why}")
-        return Timed(model).to(next(model.parameters()).device)
+        return model
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
-        assert isinstance(model, Timed)
         if batch.y.dim() != 1:
             raise Unsupported(
                 "event_bp needs one class for each sample; leave out augmentations that mix labels"
             )
-        if not self.layers:
+        first = not self.layers
+        if first:
             self.layers = layers_of(model, batch.x_seq[:, :1])
         transfer(self.layers, fold=self.transfer)
-        if self.spikes_at_start is not None and not model.calibrated:
+        if first and self.spikes_at_start:
             calibrate(model, batch.x_seq, self.spikes_at_start)
-            model.calibrated.fill_(1)
         emitted: list[Tensor] = []  # of the output, without supervised spikes
 
         def fire(neuron: DoubleExponential, x_seq: Tensor, link: Any, _: list[Map]) -> Tensor:
-            last = neuron is self.layers[-1].neuron
-            if last:
-                with torch.no_grad():
-                    emitted.append(double_exponential(x_seq, **neuron.arguments())[0])
-            spike_seq: Tensor = _timed(
-                x_seq, link, tau_m=neuron.tau_m, tau_s=neuron.tau_s, tau_grad=self.tau_grad,
-                v_threshold=neuron.v_threshold.now(), clip=self.clip,
-                y=batch.y if last and self.supervised else None,
-            )  # fmt: skip
-            return spike_seq
+            arguments: Any = {
+                "tau_m": neuron.tau_m, "tau_s": neuron.tau_s, "tau_grad": self.tau_grad,
+                "v_threshold": neuron.v_threshold.now(), "clip": self.clip,
+            }  # fmt: skip
+            spike_seq: Tensor = _timed(x_seq, link, **arguments)
+            if neuron is not self.layers[-1].neuron:
+                return spike_seq
+            emitted.append(spike_seq.detach())
+            if not self.supervised:
+                return spike_seq
+            return supervised(spike_seq, x_seq, link, batch.y, **arguments)
 
         with parametrize.cached(), linked(model, fire):
             value = loss(model(batch.x_seq), batch.y)
@@ -145,15 +134,14 @@ class EventBP:
         return Metrics(value.detach(), early(emitted[-1]))
 
     def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, Timed)
-        return model.model
+        return model
 
     def _objection(self, layer: nn.Module) -> str:
         """Why a layer cannot be in the network; empty if it can."""
         if isinstance(layer, DoubleExponential):
             if layer.strict or layer.v_threshold.learnt:
                 return "fires at its threshold, which is not learnt: leave out `strict` and `learn`"
-            moves = self.transfer or self.spikes_at_start is not None
+            moves = self.transfer or self.spikes_at_start > 0
             if moves and layer.v_threshold.number is not None:
                 return 'its thresholds will differ by channel: neuron = { per = "channel", ... }'
             return ""
@@ -174,26 +162,19 @@ def layers_of(model: nn.Module, x_seq: Tensor) -> list[Driven]:
     Shape:
         x_seq [T, N, *]
     Raises:
-        Unsupported: a current that spikes enter without a map; an output that is no spikes;
-            thresholds of another number than the outputs of the map.
+        Unsupported: as :func:`linked`; an output that is no spikes; thresholds of another number
+            than the outputs of the map.
     """
     found: list[Driven] = []
-    currents: list[Tensor] = []
     fired: list[Tensor] = []
 
     def fire(neuron: DoubleExponential, x_seq: Tensor, link: Any, maps: list[Map]) -> Tensor:
-        if nodes_behind(x_seq) & {earlier.grad_fn for earlier in (*currents, *fired)}:
-            raise Unsupported(
-                "event_bp: spikes or currents of earlier layers are added to the current of later "
-                'neurons and pass no weight; in residual networks use residual = "sew"'
-            )
         _check_channels(neuron, maps)
         spike_seq: Tensor = _timed(
             x_seq, link, tau_m=neuron.tau_m, tau_s=neuron.tau_s,
             v_threshold=neuron.v_threshold.now(),
         )  # fmt: skip
         found.append(Driven(neuron, tuple(maps)))
-        currents.append(x_seq)
         fired.append(spike_seq)
         return spike_seq
 

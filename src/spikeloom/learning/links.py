@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import grad as backward_of
 
 from spikeloom.layers import DoubleExponential, ruled
 from spikeloom.layers.base import State, Temporal
 from spikeloom.learning.base import Unsupported
+from spikeloom.learning.graph import is_sum_of
 from spikeloom.learning.plastic import Map, maps
 
 # What neurons fire: (neurons, current [T, N, *], its link or None, the maps that drive them).
@@ -24,9 +26,10 @@ Fire = Callable[[DoubleExponential, Tensor, Tensor | None, list[Map]], Tensor]
 
 
 class Arrived(NamedTuple):
-    """A map that has run, and the link from its output to its input."""
+    """A map that has run, its output in the graph, and the link from there to its input."""
 
     layer: Map
+    out: GradientEdge | None
     link_seq: Tensor | None
 
 
@@ -38,10 +41,12 @@ def linked(model: nn.Module, fire: Fire) -> Iterator[None]:
         model: whose maps over a sequence feed :class:`DoubleExponential` neurons.
         fire: called in place of the neurons' own dynamics.
     Raises:
-        Unsupported: neurons that no map drives.
+        Unsupported: neurons whose current is not the output of the maps that ran since the neurons
+            before, or the sum of their outputs: what lies between would be missing in the links.
     """
     waiting: list[Arrived] = []
     entered: dict[nn.Module, Tensor] = {}
+    places = {module: name for name, module in model.named_modules()}
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         entered[module] = inputs[0]
@@ -49,14 +54,14 @@ def linked(model: nn.Module, fire: Fire) -> Iterator[None]:
 
     def after(layer: Map) -> Any:
         def hook(module: nn.Module, _: Any, out: Tensor) -> None:
-            waiting.append(Arrived(layer, link(entered.pop(module), layer, out.shape)))
+            link_seq = link(entered.pop(module), layer, out.shape)
+            waiting.append(Arrived(layer, _edge(out), link_seq))
 
         return hook
 
     def rule(neuron: Temporal, x_seq: Tensor, _: State) -> tuple[Tensor, State]:
         assert isinstance(neuron, DoubleExponential)
-        if not waiting:
-            raise Unsupported("event_bp: neurons that no convolution or linear map drives")
+        _check_current(places[neuron], x_seq, waiting)
         links = [each.link_seq for each in waiting if each.link_seq is not None]
         driving = [each.layer for each in waiting]
         waiting.clear()
@@ -73,6 +78,26 @@ def linked(model: nn.Module, fire: Fire) -> Iterator[None]:
                 stack.callback(handle.remove)
         stack.enter_context(ruled(model, rule, DoubleExponential))
         yield
+
+
+def _edge(out: Tensor) -> GradientEdge | None:
+    """Where an output is in the graph; None without one. Frozen maps are found as well."""
+    if not torch.is_grad_enabled():
+        return None
+    return get_gradient_edge(out if out.requires_grad else out.requires_grad_())
+
+
+def _check_current(place: str, x_seq: Tensor, waiting: list[Arrived]) -> None:
+    if not waiting:
+        raise Unsupported(f"event_bp: no convolution or linear map drives {place}")
+    outs = [each.out for each in waiting if each.out is not None]
+    if outs and not is_sum_of(x_seq, outs):
+        raise Unsupported(
+            f"event_bp: the current of {place} is not the output of the maps before it, or their "
+            "sum, so gradients would miss what lies between: put poolings and dropout in front of "
+            "the maps, leave out scales and biases of their own; spikes join it through weights "
+            'alone (in residual networks residual = "sew")'
+        )
 
 
 def link(x_seq: Tensor, layer: Map, shape: torch.Size) -> Tensor | None:

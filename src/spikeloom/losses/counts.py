@@ -26,13 +26,13 @@ class Count:
     over the batch (of this process), and 1 for others.
 
     Args:
-        desired: spikes of the label's neuron in T steps.
+        desired: spikes of the label's neuron in T steps, at most T.
         undesired: spikes of the others.
         boost: whether few spikes of the labels weigh more.
     Shape:
         spike_seq [T, N, K] (or scores of the read-out ``early_spikes``), y [N] -> scalar
     Raises:
-        ValueError: unless desired > undesired >= 0.
+        ValueError: unless desired > undesired >= 0; when called, desired > T.
         Unsupported: outputs that are no spikes, or labels of several classes.
     Source:
         The code of Zhu et al., NeurIPS 2023; there summed over the batch.
@@ -45,6 +45,11 @@ class Count:
 
     def __call__(self, spike_seq: Tensor, y: Tensor) -> Tensor:
         emitted = check_spikes("a loss on spike counts", spike_seq, y)
+        if self.desired > len(emitted):
+            raise ValueError(
+                f"desired = {self.desired:g} spikes, but in T = {len(emitted)} steps a neuron "
+                f"fires {len(emitted)} times at most"
+            )
         n = emitted.sum(0)
         e = self.error(n, y, len(emitted))
         value = 0.5 * len(emitted) * e.square().sum() / max(len(y), 1)

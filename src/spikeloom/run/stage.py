@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -154,7 +155,9 @@ def rehearse(task: Task) -> None:
     """
     model = copy.deepcopy(task.model)
     x, y = task.source.train.__getitems__(task.splits.train[:2].tolist())
-    with aside(task.device):
+    with aside(task.device), warnings.catch_warnings():
+        # Two samples are few to judge by; what still holds for a batch, training says again.
+        warnings.simplefilter("ignore", UserWarning)
         for index, phase in enumerate(task.config.phase):
             try:
                 stage = enter(task, phase, model)

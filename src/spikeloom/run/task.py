@@ -193,6 +193,8 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
     if model.weight is None:
         return net
     make = bind(model.weight, "weight", **context)
+    if model.weight.name == "none":
+        return net
     try:
         return transform_weights(net, make)
     except ValueError as error:

@@ -27,7 +27,7 @@ from spikeloom.functional.neurons.recurrent import (
     recurrent_lif_step,
     recurrent_lif_trace,
 )
-from spikeloom.functional.neurons.timed import early, timed
+from spikeloom.functional.neurons.timed import early, supervised, timed
 
 __all__ = [
     "ALIFState",
@@ -63,5 +63,6 @@ __all__ = [
     "recurrent_lif",
     "recurrent_lif_step",
     "recurrent_lif_trace",
+    "supervised",
     "timed",
 ]

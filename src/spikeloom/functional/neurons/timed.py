@@ -28,7 +28,6 @@ def timed(
     tau_grad: float = 2.5,
     v_threshold: Value = 1.0,
     clip: float = 4.0,
-    y: Tensor | None = None,
 ) -> Tensor:
     """Spikes of :func:`double_exponential` from rest, with gradients of their times.
 
@@ -51,17 +50,15 @@ def timed(
         link_seq: takes the second gradient; None where no input wants one.
         tau_m: time constant of the slow trace [steps].
         tau_s: time constant of the fast trace [steps].
-        tau_grad: time constant of the gradients of input spikes [steps], at least 1.
+        tau_grad: time constant of the gradients of input spikes [steps], > 1: at 1 nothing would
+            reach them.
         v_threshold: firing threshold; a number or a tensor that broadcasts against [N, *].
         clip: largest 1/du.
-        y: classes of the samples, whose neurons get a supervised spike: at the last step where
-            the potential rises by more than 0.05 (the first step if none), unless it does not move
-            there. It is added afterwards and resets nothing.
     Shape:
-        x_seq [T, N, *], link_seq [T, N, *] -> spike_seq [T, N, *]; with y [N], x_seq [T, N, K]
+        x_seq [T, N, *], link_seq [T, N, *] -> spike_seq [T, N, *]
 
     Raises:
-        ValueError: as :func:`double_exponential`; tau_grad < 1; clip <= 0; link_seq of another
+        ValueError: as :func:`double_exponential`; tau_grad <= 1; clip <= 0; link_seq of another
             shape.
     Source:
         Zhu et al., NeurIPS 2022 and 2023, and their code, whose gradients of times have the other
@@ -74,8 +71,45 @@ def timed(
         True
     """
     given, keep_g = prepared(x_seq, link_seq, tau_m, tau_s, tau_grad, v_threshold, clip)
-    spike_seq: Tensor = _Timed.apply(x_seq, link_seq, given, keep_g, v_threshold, clip, y)  # type: ignore[no-untyped-call]
+    spike_seq: Tensor = _Timed.apply(x_seq, link_seq, given, keep_g, v_threshold, clip, False)  # type: ignore[no-untyped-call]
     return spike_seq
+
+
+def supervised(
+    spike_seq: Tensor,
+    x_seq: Tensor,
+    link_seq: Tensor | None,
+    y: Tensor,
+    *,
+    tau_m: float = 5.0,
+    tau_s: float = 3.0,
+    tau_grad: float = 2.5,
+    v_threshold: Value = 1.0,
+    clip: float = 4.0,
+) -> Tensor:
+    """The spikes of :func:`timed` with one more for the class of every sample.
+
+    It comes at the last step where the potential rises by more than 0.05 (the first step if none),
+    unless the potential does not move there, and is one of those that are there if these coincide.
+    It is added afterwards and resets nothing; inputs count towards it as towards any other spike.
+
+    Args:
+        spike_seq: what ``timed`` gave for the rest, with the arguments that are told again.
+        y: classes of the samples.
+    Shape:
+        spike_seq, x_seq, link_seq [T, N, K], y [N] -> [T, N, K]
+    Raises:
+        ValueError: as :func:`timed`.
+    Source:
+        The code of Zhu et al., NeurIPS 2023.
+    """
+    given, keep_g = prepared(x_seq, link_seq, tau_m, tau_s, tau_grad, v_threshold, clip)
+    index = y.view(1, -1, 1).expand(len(x_seq), -1, 1)
+    x, link = (None if seq is None else seq.gather(2, index) for seq in (x_seq, link_seq))
+    if isinstance(v_threshold, Tensor):
+        v_threshold = v_threshold.expand(x_seq.shape[1:]).gather(1, y.view(-1, 1))
+    of_label: Tensor = _Timed.apply(x, link, given, keep_g, v_threshold, clip, True)  # type: ignore[no-untyped-call]
+    return spike_seq.scatter(2, index, of_label)
 
 
 def prepared(
@@ -94,8 +128,8 @@ def prepared(
             f"link_seq has shape {tuple(link_seq.shape)}, x_seq {tuple(x_seq.shape)}; both stand "
             "for the same current"
         )
-    if not tau_grad >= 1 or not clip > 0:
-        raise ValueError(f"need tau_grad >= 1 and clip > 0, got {tau_grad} and {clip}")
+    if not tau_grad > 1 or not clip > 0:
+        raise ValueError(f"need tau_grad > 1 and clip > 0, got {tau_grad} and {clip}")
     return response(tau_m, tau_s), 1 - 1 / tau_grad
 
 
@@ -135,19 +169,15 @@ def simulate(
     return spike_seq, du_seq, q_seq
 
 
-def supervised(spike_seq: Tensor, du_seq: Tensor, y: Tensor) -> Tensor:
-    """The spikes with one more for the class of every sample.
+def forced(spike_seq: Tensor, du_seq: Tensor) -> Tensor:
+    """The spikes with a supervised one for every neuron.
 
     Shape:
-        spike_seq [T, N, K], du_seq [T, N, K], y [N] -> [T, N, K]
+        spike_seq [T, N, *], du_seq [T, N, *] -> [T, N, *]
     """
-    rise = du_seq.gather(2, y.view(1, -1, 1).expand(len(du_seq), -1, 1))  # [T, N, 1]
-    t = torch.arange(len(du_seq), device=y.device).view(-1, 1, 1)
-    at = torch.where(rise > RISE, t, 0).amax(0, keepdim=True)
-    place = (at[0, :, 0], torch.arange(len(y), device=y.device), y)
-    spike_seq = spike_seq.clone()
-    spike_seq[place] = torch.where(du_seq[place] != 0, 1.0, spike_seq[place])
-    return spike_seq
+    t = torch.arange(len(du_seq), device=du_seq.device).view(-1, *[1] * (du_seq.dim() - 1))
+    at = torch.where(du_seq > RISE, t, 0).amax(0)
+    return torch.where((t == at) & (du_seq != 0), 1.0, spike_seq)
 
 
 class _Timed(torch.autograd.Function):
@@ -160,11 +190,11 @@ class _Timed(torch.autograd.Function):
         keep_g: float,
         v_threshold: Value,
         clip: float,
-        y: Tensor | None,
+        force: bool,
     ) -> Tensor:
         spike_seq, du_seq, q_seq = simulate(wide(x_seq), given, keep_g, v_threshold)
-        if y is not None:
-            spike_seq = supervised(spike_seq, du_seq, y)
+        if force:
+            spike_seq = forced(spike_seq, du_seq)
         ctx.save_for_backward(spike_seq, du_seq.reciprocal().clamp(0, clip),
                               q_seq.reciprocal().clamp(0, LARGEST))  # fmt: skip
         ctx.given, ctx.keep_g, ctx.linked = given, keep_g, link_seq is not None

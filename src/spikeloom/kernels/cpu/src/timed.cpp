@@ -19,24 +19,39 @@ inline void clear(float* row, int64_t length) {
   for (int64_t i = 0; i < length; ++i) row[i] = 0;
 }
 
+// A block of a state into a row, or out of it.
+inline void load(float* row, const float* state, int64_t first, int64_t count) {
+  if (state)
+    for (int64_t i = 0; i < count; ++i) row[i] = state[first + i];
+}
+inline void store(const float* row, float* state, int64_t first, int64_t count) {
+  if (state)
+    for (int64_t i = 0; i < count; ++i) state[first + i] = row[i];
+}
+
 template <bool EACH>
 void forward_as(const TimedCall& c, int64_t first, int64_t count, float* scratch) {
   Rows rows{scratch, scratch_row(count)};
   const Lane threshold = spread(c.threshold, first, count, rows);
   float *a_row = rows.take(), *b_row = rows.take();
   clear(a_row, 2 * rows.length);
+  load(a_row, c.a, first, count);
+  load(b_row, c.b, first, count);
   for (int64_t t = 0; t < c.steps; ++t) {
     const float* x = c.x + t * c.x_stride + first;
     float* out = c.out + t * c.neurons + first;
     each_vector(count, [&](int64_t i, int64_t left) __attribute__((always_inline)) {
       vf in = get(x + i, left);
       vf a = c.keep_m * (get(a_row + i) + in), b = c.keep_s * (get(b_row + i) + in);
-      vi fired = c.gain * (a - b) >= at<EACH>(threshold, i);
+      vf h = c.gain * (a - b), theta = at<EACH>(threshold, i);
+      vi fired = c.strict ? h > theta : h >= theta;
       put(out + i, where(fired, all(1.0f), vf{}), left);
       put(a_row + i, where(fired, vf{}, a));
       put(b_row + i, where(fired, vf{}, b));
     });
   }
+  store(a_row, c.a_end, first, count);
+  store(b_row, c.b_end, first, count);
 }
 
 // The slopes at spikes, two rows a step; -1 where there is none, as slopes are never negative.

@@ -5,12 +5,14 @@
 #include "call.hpp"
 
 struct TimedCall {
-  int32_t threads;
+  int32_t threads, strict;
   int64_t steps, neurons, x_stride, grad_stride;  // strides of the time axis, in elements
   float keep_m, keep_s, keep_g, gain, clip, largest;
   Value threshold;
   const float *x, *grad_out;
   float *out, *grad_x, *grad_link;  // gradients: null where not wanted
+  const float *a, *b;               // traces before the first step: null at rest
+  float *a_end, *b_end;             // and after the last: null where not wanted
 };
 
 // One block of neurons through all steps.
