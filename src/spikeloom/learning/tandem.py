@@ -111,7 +111,7 @@ class Tandem(nn.Module):
         modes = {module: module.training for module in self.model.modules()}
         self.model.eval()  # so that norms and random numbers stay as they are
         try:
-            return list(outputs(self.model, self.neurons, x_seq[:1, :1]))
+            return list(outputs(self.model, self.neurons, x_seq[:, :1]))
         finally:
             for module, mode in modes.items():
                 module.training = mode
