@@ -70,11 +70,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def same(one: Path, other: Path) -> None:
-    """The teacher that a checkpoint may hold besides is left out."""
-    tensors, others = (
-        {name: value for name, value in weights(run).items() if not name.startswith("teacher/")}
-        for run in (one, other)
-    )
+    tensors, others = weights(one), weights(other)
     assert tensors.keys() == others.keys()
     assert all(torch.equal(tensors[name], others[name]) for name in tensors)
 

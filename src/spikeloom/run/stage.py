@@ -78,6 +78,11 @@ class Stage:
         """Whether the learner makes several updates of one batch."""
         return bool(getattr(self.learner, "stepping", False))
 
+    def taught(self, teacher: nn.Module) -> bool:
+        """Whether a callback has the teacher; one that a learner has is part of the model."""
+        held = (value for callback in self.callbacks.values() for value in vars(callback).values())
+        return any(value is teacher for value in held)
+
     def learn(self, batch: Batch, progress: Progress, share: float = 1.0) -> Iterator[Metrics]:
         """Metrics each time that the learner has gradients of a share of the loss with its terms.
 
@@ -307,8 +312,8 @@ def save(path: Path, task: Task, stage: Stage, state: State) -> None:
     tensors |= {f"random/cuda/{rank}": numbers for rank, numbers in enumerate(devices)}
     if stage.ema is not None:
         tensors |= checkpoint.prefixed("ema", stage.ema.state_dict())
-    if task.teacher is not None and not {*task.teacher.modules()} & {*stage.model.modules()}:
-        tensors |= checkpoint.prefixed("teacher", task.teacher.state_dict())  # held by callbacks
+    if task.teacher is not None and stage.taught(task.teacher):
+        tensors |= checkpoint.prefixed("teacher", task.teacher.state_dict())
     about = {
         "state": asdict(state),
         "optimizer": facts,
