@@ -1,0 +1,189 @@
+"""The verbs on what is trained: scores, costs, faults, other forms and files."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from spikeloom.cli.app import Folder, Json, Root, app
+from spikeloom.cli.output import answer, refusals
+
+
+@app.command("eval")
+@refusals()
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Folder of a run, or a packed file.")
+    ],
+    weights: Annotated[
+        Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
+    ] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="Run the network on bits.")] = False,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Also count operations; writes energy.json.")
+    ] = False,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="With --energy: count on so many. [default: 256]")
+    ] = None,
+    constants: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --energy: costs, as TOML.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Count where a packed file predicts what this run does."),
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Test the weights of a run, or a packed file; --energy: and what a sample costs."""
+    from spikeloom.cli.energy import scores_with_energy
+    from spikeloom.cli.scores import score_table
+    from spikeloom.run.config import ConfigError
+    from spikeloom.run.energy import SAMPLES, account, check_asked
+    from spikeloom.run.packed import score_packed
+    from spikeloom.run.session import score
+
+    check_asked(energy, packed, samples, constants)
+    if folder.is_file():
+        if weights or packed or energy:
+            raise ConfigError(
+                f"{folder} is a packed file, which has its weights and runs on bits; leave out "
+                "--weights, --packed and --energy"
+            )
+        scores = score_packed(folder, root=data_root, against=against)
+    elif against is not None:
+        raise ConfigError(f"--against compares a packed file with a run, and {folder} is no file")
+    else:
+        scores = score(folder, weights=weights, root=data_root, packed=packed)
+    if energy:
+        scores["energy"] = account(
+            folder, weights=weights, samples=samples or SAMPLES, constants=constants, root=data_root
+        )
+    answer(as_json, scores, lambda: (scores_with_energy if energy else score_table)(scores))
+
+
+@app.command("stream")
+@refusals()
+def stream_run(
+    folder: Folder,
+    constants: Annotated[
+        Literal["refuse", "fold", "drop"],
+        typer.Option(help="Currents of every step: fold them into the neurons, or drop them."),
+    ] = "refuse",
+    late: Annotated[float, typer.Option(help="Share of spikes that are late.")] = 0.0,
+    most: Annotated[int, typer.Option(help="Steps that these are late at most.")] = 1,
+    order: Annotated[
+        int | None, typer.Option(metavar="SEED", help="Let the events of a step come in any order.")
+    ] = None,
+    single: Annotated[bool, typer.Option("--float32", help="Potentials in float32.")] = False,
+    weights: Annotated[
+        Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
+    ] = None,
+    test: Annotated[int | None, typer.Option(min=1, help="First so many test samples.")] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Test a run one event at a time, and compare its spikes with the clocked network."""
+    from spikeloom.cli.streaming import stream_table, stream_with_bar
+    from spikeloom.run.stream import How
+
+    how = How(constants, late, most, order, single, test)
+    found = stream_with_bar(folder, how, weights, data_root)
+    answer(as_json, found, lambda: stream_table(found))
+
+
+@app.command()
+@refusals()
+def faults(
+    folder: Folder,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="Spread of the neurons' thresholds.")
+    ] = None,
+    decay: Annotated[list[float] | None, typer.Option(help="Spread of their decays.")] = None,
+    noise: Annotated[
+        list[float] | None, typer.Option(help="Noise on membranes at every step.")
+    ] = None,
+    bits: Annotated[list[int] | None, typer.Option(help="Bits of every weight.")] = None,
+    dead: Annotated[list[float] | None, typer.Option(help="Share of dead neurons.")] = None,
+    delay: Annotated[
+        list[float] | None, typer.Option(help="Probability that a spike is a step late.")
+    ] = None,
+    calibrate: Annotated[
+        int, typer.Option(metavar="N", help="Updates on each chip, by the run's teacher.")
+    ] = 0,
+    lr: Annotated[float, typer.Option(help="Rate of these updates.")] = 1e-4,
+    chips: Annotated[int, typer.Option(min=1, help="Chips at every strength.")] = 3,
+    test: Annotated[int | None, typer.Option(min=1, help="First so many test samples.")] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run on faulty chips, each strength of each fault alone; may be given several times.
+
+    Writes faults.json and a figure for each fault into the folder of the run.
+    """
+    from spikeloom.cli.scores import fault_table
+    from spikeloom.run.faults import Chips, study
+
+    given = {"threshold": threshold, "decay": decay, "noise": noise, "bits": bits, "dead": dead}
+    given |= {"delay": delay}
+    strengths = {name: values for name, values in given.items() if values}
+    found = study(folder, Chips(strengths, chips, calibrate, lr, test), root=data_root)
+    answer(as_json, found, lambda: fault_table(found))
+    for name in strengths:
+        typer.echo(folder / f"faults-{name}.svg", err=True)
+
+
+@app.command("export")
+@refusals(ValueError)
+def export_run(
+    folder: Folder,
+    nir: Annotated[Path | None, typer.Option(help="Write a NIR file there.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file there.")] = None,
+    packed: Annotated[Path | None, typer.Option(help="Write a packed file there.")] = None,
+    weights: Annotated[
+        Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's network for other libraries or packed; read it back and compare."""
+    from spikeloom.cli.scores import export_table
+    from spikeloom.run.export import export
+
+    found = export(folder, nir=nir, onnx=onnx, packed=packed, weights=weights, root=data_root)
+    answer(as_json, found, lambda: export_table(found))
+
+
+@app.command("import")
+@refusals(ValueError)
+def import_network(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A NIR file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="With --out: data.name=mnist, model.T=20, ..."),
+    ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Whose steps: norse, sinabs, snntorch, ..."),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Length of a step [s].")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Recorded data; else FILE's name with .data.nir.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Make a run folder there, for eval, export and faults.")
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Read a NIR file as the named library does, print it, and run what was recorded with it."""
+    from spikeloom.cli.scores import import_table
+    from spikeloom.run.imported import import_nir
+
+    found = import_nir(
+        file, convention=convention, dt=dt, data=data, out=out,
+        overrides=overrides or [], root=data_root,
+    )  # fmt: skip
+    answer(as_json, found, lambda: import_table(found))
+    if out is not None:
+        typer.echo(f"run folder: {out}\ntest it with: spikeloom eval {out}", err=True)
