@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy import Faults, faulty, lost_share
-from spikeloom.layers import ALIF, LIF, LTMD, BatchNorm, CubaLIF, OverTime, RecurrentLIF
+from spikeloom.layers import (
+    ALIF,
+    LIF,
+    LTMD,
+    BatchNorm,
+    CubaLIF,
+    DoubleExponential,
+    OverTime,
+    RecurrentLIF,
+)
 from spikeloom.learning import BPTT, Batch, Progress
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.registry import Unsupported
@@ -172,6 +181,13 @@ def test_whole_models_can_be_faulty(name: str) -> None:
     chip = faulty(model, ALL, x_seq)
     assert chip(x_seq).isfinite().all()
     assert not torch.equal(chip(x_seq), model(x_seq))
+
+
+def test_decays_that_a_neuron_has_not_are_refused() -> None:
+    net = network(DoubleExponential())
+    assert faulty(net, Faults(threshold=0.1), images())(images()).isfinite().all()
+    with pytest.raises(Unsupported, match="DoubleExponential neurons have none"):
+        faulty(net, Faults(decay=0.1), images())
 
 
 def test_networks_without_spikes_are_refused() -> None:

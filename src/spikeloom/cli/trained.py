@@ -97,14 +97,15 @@ def stream_run(
 def faults(
     folder: Folder,
     threshold: Annotated[
-        list[float] | None, typer.Option(help="Spread of the neurons' thresholds.")
+        list[float] | None, typer.Option(help="Spread of the neurons' thresholds [share].")
     ] = None,
-    decay: Annotated[list[float] | None, typer.Option(help="Spread of their decays.")] = None,
+    decay: Annotated[list[float] | None, typer.Option(help="That of decays [share].")] = None,
     noise: Annotated[
-        list[float] | None, typer.Option(help="Noise on membranes at every step.")
+        list[float] | None,
+        typer.Option(help="Noise on membranes at every step [potential]."),
     ] = None,
-    bits: Annotated[list[int] | None, typer.Option(help="Bits of every weight.")] = None,
-    dead: Annotated[list[float] | None, typer.Option(help="Share of dead neurons.")] = None,
+    bits: Annotated[list[int] | None, typer.Option(help="Bits of every weight, 2 to 16.")] = None,
+    dead: Annotated[list[float] | None, typer.Option(help="Share of dead neurons, 0 to 1.")] = None,
     delay: Annotated[
         list[float] | None, typer.Option(help="Probability that a spike is a step late.")
     ] = None,

@@ -192,6 +192,11 @@ def _mismatch(
     layer: Membrane, faults: Faults, draws: Mapping[str, Tensor], device: torch.device
 ) -> None:
     """Give every neuron of a layer values of its own."""
+    if faults.decay and "decay" not in layer.arguments():
+        raise Unsupported(
+            f"decays are those of membranes' leaks, and {type(layer).__name__} neurons "
+            "have none; leave it out"
+        )
     with torch.no_grad():
         factor = (1 + faults.threshold * draws["threshold"].to(device)).clamp(min=LEAST)
         threshold = torch.as_tensor(layer.v_threshold.now(), device=device) * factor

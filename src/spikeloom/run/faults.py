@@ -183,7 +183,10 @@ def figure(result: Mapping[str, Any], name: str) -> str:
         if all(key in row for row in rows):
             spread = [mean_sd(row[key]) for row in rows]
             strengths = [row["strength"] for row in rows]
-            lines[said] = (strengths, [mean for mean, _ in spread], [sd for _, sd in spread])
+            means, sds = [mean for mean, _ in spread], [sd for _, sd in spread]
+            if key == "accuracy" and name != "bits":  # as for bits, all of them is no number
+                strengths, means, sds = [0, *strengths], [result["faultless"], *means], [0.0, *sds]
+            lines[said] = (strengths, means, sds)
     return bands(lines, name="test.accuracy", key=f"faults-{name}", over=UNITS[name], whole=False)
 
 
