@@ -42,7 +42,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {"desired": 2.0} for name in ("count", "count_plus", "count_zero")},
     "double_exponential": {"per": "channel"},
     "dspike": {"samples": 4, "weights": 2},
-    "event_bp": {"spikes_at_start": 0.3},  # what few outputs can fire in two steps
+    "event_bp": {"spikes_at_start": 0.5},  # what few outputs can fire in two steps
     "eicil": {"cycle": "IJ", "eta": 0.1},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
