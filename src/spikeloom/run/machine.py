@@ -20,7 +20,10 @@ from spikeloom.run.build import build
 from spikeloom.run.config import ConfigError, Part
 
 # Packages that some parts use if they are there, and how to get them.
-OPTIONAL = {name: f"pip install 'spikeloom[{name}]'" for name in ("tensorboard", "nir", "onnx")}
+OPTIONAL = {
+    name: f"pip install 'spikeloom[{name}]'"
+    for name in ("tensorboard", "nir", "neurobench", "onnx")
+}
 COMPILERS = ("c++", "g++", "clang++")
 
 
