@@ -86,7 +86,7 @@ class Training:
 
     def _with(self, term: Any) -> Any:
         def loss(logits_seq: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            extra = term()
+            extra = term(self.batch, logits_seq)
             value = self.loss(logits_seq, y)
             return value if extra is None else value + extra
 
