@@ -8,6 +8,8 @@ from torch import nn
 
 from spikeloom.deploy import infer
 from spikeloom.layers import Place, Standardised, transform_of, transform_weights
+from spikeloom.run.config import ConfigError, load
+from spikeloom.run.task import network
 from tests.small import IMAGE, small
 
 
@@ -81,3 +83,13 @@ def test_many_inputs_meet_the_small_number_in_the_root(inputs):
     layer = transform_weights(nn.Linear(inputs, 4), Standardised)
     want = torch.full((4,), (1 + 3e-5 * inputs) ** -0.5)
     torch.testing.assert_close(layer.weight.std(1), want, rtol=1e-3, atol=0)
+
+
+def test_none_leaves_a_network_as_it_is():
+    plain, none = (
+        network(load("digits_vgg", overrides), (1, 8, 8), 10)
+        for overrides in ([], ["model.weight=none"])
+    )
+    assert plain.state_dict().keys() == none.state_dict().keys()
+    with pytest.raises(ConfigError, match="deviation"):
+        network(load("digits_vgg", ["model.weight={name='none',deviation=1}"]), (1, 8, 8), 10)
