@@ -133,7 +133,7 @@ def jobs(folder: Path) -> None:
         try:
             found = work(folder / f"{name}.nir", inputs(kind))
             np.save(folder / f"{name}.npy", found.detach().numpy())
-        except Exception as error:
+        except Exception as error:  # whatever a library raises goes into the table
             errors[name] = f"{type(error).__name__} {str(error).strip().partition(chr(10))[0]}"[:90]
     (folder / "errors.json").write_text(json.dumps(errors), encoding="utf-8")
 

@@ -11,6 +11,7 @@ import ctypes
 
 import pytest
 import torch
+from torch import library
 
 from spikeloom.functional import Decay, batch_norm, bn_lif, lif, lif_trace
 from spikeloom.kernels import CannotServeError, door, explain, use
@@ -301,7 +302,7 @@ def test_registration(training, learnt):
     tensors = torch.randn(4, 3, 5, 2, requires_grad=True), torch.randn(3, 5, 2, requires_grad=True)
     numbers = norm_ops.Numbers(0.5, 0.5, threshold=1.0, alpha=2.0, slope=2.0)
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(
+    library.opcheck(
         torch.ops.spikeloom.bn_lif.default,
         (
             *tensors, values(1.5), values(0.5), keep, threshold, *statistics,

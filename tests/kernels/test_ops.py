@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import library, nn
 
 from spikeloom.functional import factor
 from spikeloom.kernels import door, use
@@ -33,7 +33,7 @@ def test_registration(kind, learnt):
     values = keep, None, None, None
     operator = getattr(torch.ops.spikeloom, kind).default
     arguments = (x_seq, state, second, *values, list(NUMBERS), list(Options(trace=trace)))
-    torch.library.opcheck(operator, arguments, test_utils=CHECKS)
+    library.opcheck(operator, arguments, test_utils=CHECKS)
 
 
 def network(**options):

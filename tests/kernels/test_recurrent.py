@@ -11,6 +11,7 @@ import ctypes
 
 import pytest
 import torch
+from torch import library
 
 from spikeloom.functional import Decay
 from spikeloom.functional import recurrent_lif as truth
@@ -250,7 +251,7 @@ def test_registration(learnt, trace):
     numbers = Numbers(0.5, 1.0, 0.0, 1.0, 1.0, alpha=2.0, slope=2.0)
     operator = torch.ops.spikeloom.recurrent_lif.default
     rest = keep, None, list(numbers), list(Options(trace=trace))
-    torch.library.opcheck(operator, (x_seq, *state, weight, *rest), test_utils=CHECKS)
+    library.opcheck(operator, (x_seq, *state, weight, *rest), test_utils=CHECKS)
 
 
 @pytest.mark.filterwarnings("ignore")
