@@ -141,7 +141,10 @@ class LocalTandem:
         def local(layer: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
             assert isinstance(layer, Neuron)
             spike_seq, state = terms.own[layer](layer, x_seq, state)
-            terms.send_back(layer, spike_seq, wide(spike_seq).mean(0))
+            rate = wide(spike_seq).sum(0) / len(
+                spike_seq
+            )  # not mean(): its backward divides T times
+            terms.send_back(layer, spike_seq, rate)
             return spike_seq.detach(), detached(state)
 
         with ruled(model.model, local):
