@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from interleave import Column, in_turns, peak_bytes, record, show
 
+import spikeloom.callbacks
 import spikeloom.losses
 import spikeloom.models  # noqa: F401 they register
 from spikeloom.kernels import release

@@ -10,21 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikeloom.callbacks import IMLoss, TandemFit
+from spikeloom.callbacks.tandem_fit import mismatches
 from spikeloom.functional import Rectangle, exponential, factor, lif
 from spikeloom.layers import LIF, BatchNorm, Dropout, OverTime, ReLU
 from spikeloom.learning import (
     BPTT,
     Batch,
-    IMLoss,
     LocalTandem,
     Metrics,
     Objective,
     Progress,
     Tandem,
-    TandemFit,
     Unsupported,
 )
-from spikeloom.learning.tandem_fit import mismatches
 from spikeloom.losses.rate import RateCrossEntropy
 from tests.small import CLASSES, IMAGE, small
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikeloom.callbacks.esg import EvolutionarySurrogate
+from spikeloom.callbacks.im_loss import IMLoss
 from spikeloom.functional import Sigmoid, batch_norm, batch_statistics, encode, factor, lif_rate
 from spikeloom.kernels import use
 from spikeloom.layers import (
@@ -31,8 +33,6 @@ from spikeloom.layers import (
 from spikeloom.layers.base import dynamics
 from spikeloom.learning import Batch, Progress, Unsupported
 from spikeloom.learning.bptt import BPTT
-from spikeloom.learning.esg import EvolutionarySurrogate
-from spikeloom.learning.im_loss import IMLoss
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.rate_passes import Simulation
 from spikeloom.losses.rate import RateCrossEntropy, TemporalEfficientTraining

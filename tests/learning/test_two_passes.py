@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from spikeloom.callbacks import Thresholds
+from spikeloom.callbacks.dspike import separable
 from spikeloom.layers import LTMDHead
-from spikeloom.learning import BPTT, Batch, Progress, ShortcutBP, Thresholds, Unsupported, of_batch
-from spikeloom.learning.dspike import separable
+from spikeloom.learning import BPTT, Batch, Progress, ShortcutBP, Unsupported, of_batch
 from spikeloom.losses import RateCrossEntropy, TwoPassCrossEntropy
 from tests.small import CLASSES, IMAGE, STEPS, small
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import registry
+from spikeloom.callbacks import Callback
+from spikeloom.callbacks.base import Term
 from spikeloom.functional import Arctan, Sigmoid
 from spikeloom.layers import LIF
-from spikeloom.learning import Batch, Callback, Loss, Metrics, Progress
-from spikeloom.learning.base import Term
+from spikeloom.learning import Batch, Loss, Metrics, Progress
 from spikeloom.learning.bptt import BPTT
 from spikeloom.run import checkpoint, session
 from spikeloom.run.config import ConfigError

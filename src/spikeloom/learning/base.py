@@ -1,10 +1,9 @@
 """The protocol of a training method, and nothing else."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ class Objective:
 
     Args:
         loss: of the phase.
-        terms: of the callbacks, as from :meth:`Callback.term`, for the batch at hand.
+        terms: of the callbacks, as from ``Callback.term``, for the batch at hand.
         scaled: brings a value to its share of the update, and to the gradient scaler's measure.
     """
 
@@ -48,9 +47,6 @@ class Batch(NamedTuple):
 
     x_seq: Tensor
     y: Tensor
-
-
-Term = Callable[[Batch, Tensor], Tensor | None]
 
 
 class Metrics(NamedTuple):
@@ -121,59 +117,3 @@ class Learner(Protocol):
 
     def finish(self, model: nn.Module) -> nn.Module:
         """The plain model inside a prepared one, with the same parameters."""
-
-
-class Callback:
-    """Goes along with any learner: a further term of the loss, a slope that changes with time.
-
-    What it remembers is what ``state`` returns, as plain values: it is kept in checkpoints.
-    ``apply`` is called after every change of the state, also after a resume.
-    """
-
-    def state(self) -> dict[str, Any]:
-        """Plain values to go on from."""
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state` returned."""
-
-    def apply(self, model: nn.Module) -> None:
-        """Bring the model in line with the state."""
-
-    def undo(self, model: nn.Module) -> None:
-        """Take back, at the end of the phase, what :meth:`apply` changed."""
-
-    def epoch(
-        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
-    ) -> dict[str, float]:
-        """Before an epoch: change the state; returns what to note in the metrics.
-
-        Parameters, buffers, gradients and random numbers are put back afterwards. In reports, notes
-        with the same first word share a figure.
-
-        Args:
-            model: the prepared model, in training mode.
-            probe: so many samples of the training set as a batch, without augmentation; every
-                process gets the same ones.
-            loss: the phase's loss.
-            progress: where training stands.
-        """
-        return {}
-
-    def rehearse(
-        self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
-    ) -> None:
-        """Once before training, on two samples: fail where :meth:`epoch` would.
-
-        By default one whole ``epoch``; a long one does part of its work here.
-        """
-        self.epoch(model, probe, loss, progress)
-
-    @contextmanager
-    def term(self, model: nn.Module) -> Iterator[Term]:
-        """Around each step of the learner: a function that gives what to add to the loss.
-
-        It is called after the forward pass, each time that the learner asks for its loss, with the
-        batch and the logits [T, N, K] that the learner gives.
-        """
-        yield lambda batch, logits_seq: None

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import to_json
 
-from spikeloom import data, functional, layers, learning, losses, models  # noqa: F401 they register
+from spikeloom import callbacks, data, functional, layers, learning, losses, models  # noqa: F401 they register
 from spikeloom.registry import UnknownNameError, find, kinds, unknown
 from spikeloom.run import nir_model, optimize  # noqa: F401 they register, too
 from spikeloom.run.config import ConfigError, Part

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from spikeloom import data, functional, layers, learning, losses, models  # noqa: F401 they register
+from spikeloom import callbacks, data, functional, layers, learning, losses, models  # noqa: F401 they register
 from spikeloom.registry import Entry, UnknownNameError, entries, find, kinds, unknown
 from spikeloom.run import nir_model, optimize  # noqa: F401 they register, too
 from spikeloom.run.build import HANDED, hints_of, kind_of

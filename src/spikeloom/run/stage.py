@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spikeloom.learning import Batch, Callback, Learner, Loss, Metrics, Objective, Progress
-from spikeloom.learning.slope import Slope
+from spikeloom.callbacks import Callback
+from spikeloom.callbacks.slope import Slope
+from spikeloom.learning import Batch, Learner, Loss, Metrics, Objective, Progress
 from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, reseed, untouched
 from spikeloom.run.build import build

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from spikeloom.callbacks.base import Callback
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.tandem import rate_mismatch
-from spikeloom.learning.base import Batch, Callback, Loss, Progress
+from spikeloom.learning.base import Batch, Loss, Progress
 from spikeloom.learning.tandem import Tandem, outputs
 from spikeloom.registry import register
 

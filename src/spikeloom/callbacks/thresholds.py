@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from spikeloom.callbacks.base import Callback
+from spikeloom.callbacks.spiking import neurons_of
 from spikeloom.layers import Membrane
-from spikeloom.learning.base import Batch, Callback, Loss, Progress
-from spikeloom.learning.spiking import neurons_of
+from spikeloom.learning.base import Batch, Loss, Progress
 from spikeloom.registry import register
 
 

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from spikeloom.callbacks.base import Term
+from spikeloom.callbacks.potentials import Seen
+from spikeloom.callbacks.taught import Pairs, Taught, TaughtLayers
 from spikeloom.functional.distil import logit_mismatch
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.tandem import rate_mismatch
-from spikeloom.learning.base import Batch, Term
-from spikeloom.learning.potentials import Seen
-from spikeloom.learning.taught import Pairs, Taught, TaughtLayers
+from spikeloom.learning.base import Batch
 from spikeloom.papers import Paper
 from spikeloom.registry import Unsupported, register
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeloom.callbacks import MPFD, Callback, DistilLogits, DistilRates
+from spikeloom.callbacks.potentials import potentials
+from spikeloom.callbacks.taught import last_of_stages
 from spikeloom.functional import Rectangle
 from spikeloom.functional.distil import logit_mismatch
 from spikeloom.functional.gram import gram_mismatch
 from spikeloom.layers import LIF, OverTime, Stack, set_surrogate, unrolled
-from spikeloom.learning import MPFD, Batch, Callback, DistilLogits, DistilRates, Unsupported
-from spikeloom.learning.potentials import potentials
-from spikeloom.learning.taught import last_of_stages
+from spikeloom.learning import Batch, Unsupported
 from tests.small import CLASSES, IMAGE, small
 
 

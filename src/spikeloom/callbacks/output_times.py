@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from spikeloom.learning.base import Batch, Callback, Loss, Progress, Unsupported
+from spikeloom.callbacks.base import Callback
+from spikeloom.learning.base import Batch, Loss, Progress, Unsupported
 from spikeloom.registry import register
 
 

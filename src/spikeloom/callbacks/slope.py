@@ -4,10 +4,10 @@ from abc import abstractmethod
 
 from torch import nn
 
+from spikeloom.callbacks.base import Callback
+from spikeloom.callbacks.spiking import neurons_of
 from spikeloom.functional import Surrogate
 from spikeloom.layers import Membrane, set_surrogate
-from spikeloom.learning.base import Callback
-from spikeloom.learning.spiking import neurons_of
 
 
 class Slope(Callback):

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from spikeloom.callbacks.base import Term
+from spikeloom.callbacks.potentials import Seen
+from spikeloom.callbacks.taught import Pairs, TaughtLayers
 from spikeloom.functional.gram import gram_mismatch
 from spikeloom.layers.sub_bit import PAPER
-from spikeloom.learning.base import Term
-from spikeloom.learning.potentials import Seen
-from spikeloom.learning.taught import Pairs, TaughtLayers
 from spikeloom.registry import register
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from spikeloom.learning import Batch, OutputTimes, Progress, Unsupported
+from spikeloom.callbacks import OutputTimes
+from spikeloom.learning import Batch, Progress, Unsupported
 from spikeloom.losses import Count, CountZero
 
 AT = Progress(0, 1, 0, 1)

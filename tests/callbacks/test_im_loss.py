@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeloom.callbacks import EvolutionarySurrogate, IMLoss
+from spikeloom.callbacks.im_loss import channel_deviation, inner_names, layer_deviation
+from spikeloom.callbacks.potentials import Mean, means, potentials
 from spikeloom.functional import Sigmoid, factor, lif
 from spikeloom.kernels import use
 from spikeloom.layers import (
@@ -19,9 +22,7 @@ from spikeloom.layers import (
     set_surrogate,
     unrolled,
 )
-from spikeloom.learning import Batch, EvolutionarySurrogate, IMLoss, Progress, Unsupported
-from spikeloom.learning.im_loss import channel_deviation, inner_names, layer_deviation
-from spikeloom.learning.potentials import Mean, means, potentials
+from spikeloom.learning import Batch, Progress, Unsupported
 from tests.small import small
 
 HALF = torch.tensor(0.5)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from spikeloom.callbacks.base import Callback
 from spikeloom.functional.sub_bit import nearest_codeword
 from spikeloom.layers import SubBit, transform_of
-from spikeloom.learning.base import Batch, Callback, Loss, Progress
+from spikeloom.learning.base import Batch, Loss, Progress
 from spikeloom.registry import register
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.callbacks.base import Callback, Term
+from spikeloom.callbacks.potentials import Seen, potentials
 from spikeloom.layers import Neuron, is_constant
-from spikeloom.learning.base import Batch, Callback, Term
-from spikeloom.learning.potentials import Seen, potentials
+from spikeloom.learning.base import Batch
 from spikeloom.registry import Unsupported
 
 Pairs = Sequence[tuple[str, str]]

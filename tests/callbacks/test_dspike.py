@@ -9,12 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeloom.functional import Dspike, Smooth, factor, lif
-from spikeloom.layers import LIF, LTMD, Dropout, ModerateDropout, OverTime
-from spikeloom.layers.base import Temporal, ruled
-from spikeloom.layers.weights import Standardised, transform_weights
-from spikeloom.learning import Batch, DspikeSearch, Progress, Unsupported
-from spikeloom.learning.dspike import (
+from spikeloom.callbacks import DspikeSearch
+from spikeloom.callbacks.dspike import (
     _best,
     batched_differences,
     finite_differences,
@@ -23,6 +19,11 @@ from spikeloom.learning.dspike import (
     repeatable,
     separable,
 )
+from spikeloom.functional import Dspike, Smooth, factor, lif
+from spikeloom.layers import LIF, LTMD, Dropout, ModerateDropout, OverTime
+from spikeloom.layers.base import Temporal, ruled
+from spikeloom.layers.weights import Standardised, transform_weights
+from spikeloom.learning import Batch, Progress, Unsupported
 from spikeloom.losses.rate import RateCrossEntropy
 from spikeloom.run import checkpoint, session
 from spikeloom.run.aside import aside, untouched
@@ -214,7 +215,7 @@ def test_a_search_that_keeps_its_temperature_leaves_a_run_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights, norms' statistics, moments and random numbers are those without a search."""
-    monkeypatch.setattr("spikeloom.learning.dspike._best", lambda cosines: next(iter(cosines)))
+    monkeypatch.setattr("spikeloom.callbacks.dspike._best", lambda cosines: next(iter(cosines)))
     ends = []
     for step in (0.0, 0.2):
         callback = {"name": "dspike", "step": step, "weights": 4, "samples": 8}
@@ -232,7 +233,7 @@ def test_a_search_that_keeps_its_temperature_leaves_a_run_as_it_was(
 def test_norms_of_the_batch_are_perturbed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
     monkeypatch.setattr(
-        "spikeloom.learning.dspike.batched_differences", lambda *a: called.append(a)
+        "spikeloom.callbacks.dspike.batched_differences", lambda *a: called.append(a)
     )
     net = small("spiking_vgg5").train()
     given = Batch(torch.rand(2, 4, 3, 32, 32), torch.randint(5, (4,)))

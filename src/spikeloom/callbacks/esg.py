@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from spikeloom.callbacks.im_loss import PAPER
+from spikeloom.callbacks.potentials import potentials
+from spikeloom.callbacks.slope import Slope
 from spikeloom.functional import Sigmoid, Surrogate
 from spikeloom.learning.base import Batch, Loss, Progress
-from spikeloom.learning.im_loss import PAPER
-from spikeloom.learning.potentials import potentials
-from spikeloom.learning.slope import Slope
 from spikeloom.registry import register
 
 

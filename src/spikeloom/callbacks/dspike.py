@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 
+from spikeloom.callbacks.slope import Slope
 from spikeloom.functional import Surrogate
 from spikeloom.functional.dspike import PAPER, Dspike
 from spikeloom.layers import (
@@ -21,7 +22,6 @@ from spikeloom.layers import (
     StepBatchNorm,
 )
 from spikeloom.learning.base import Batch, Loss, Progress, Unsupported
-from spikeloom.learning.slope import Slope
 from spikeloom.registry import register
 
 

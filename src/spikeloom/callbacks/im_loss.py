@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from spikeloom.learning.base import Callback, Term, Unsupported
-from spikeloom.learning.potentials import Mean, means
-from spikeloom.learning.spiking import neurons_of
+from spikeloom.callbacks.base import Callback, Term
+from spikeloom.callbacks.potentials import Mean, means
+from spikeloom.callbacks.spiking import neurons_of
+from spikeloom.learning.base import Unsupported
 from spikeloom.papers import Paper
 from spikeloom.registry import register
 
