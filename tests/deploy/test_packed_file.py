@@ -354,6 +354,28 @@ def test_indices_beyond_the_codebook_are_refused(written):
         read_packed(written)
 
 
+@pytest.mark.parametrize("key", ["about", "checksums"])
+@pytest.mark.parametrize("text", ["[]", "null", "{", "1" * 5000, "[" * 100_000], ids=len)
+def test_texts_that_are_no_json_objects_are_refused(written, key, text):
+    header, tensors = parts(written)
+    rewrite(written, header | {key: text}, tensors)
+    if key == "checksums":
+        written.write_bytes(save(tensors, metadata=header | {key: text}))
+    with pytest.raises(DamagedFileError, match=f"what it says under {key} is no JSON"):
+        read_packed(written)
+
+
+def test_poolings_take_no_other_arguments(tmp_path):
+    model = nn.Sequential(OverTime(nn.Conv2d(3, 4, 3)), OverTime(nn.MaxPool2d(2)))
+    write_packed(infer(model.eval(), torch.rand(2, 1, 3, 8, 8)), tmp_path / "net")
+    header, tensors = parts(tmp_path / "net")
+    program = json.loads(header["program"])
+    program["nodes"][1]["arguments"]["return_indices"] = True
+    rewrite(tmp_path / "net", header | {"program": json.dumps(program)}, tensors)
+    with pytest.raises(DamagedFileError, match="1: MaxPool2d takes no return_indices here"):
+        read_packed(tmp_path / "net")
+
+
 def test_tensors_of_other_sizes_kinds_and_values_are_refused(written):
     header, tensors = parts(written)
     wrong = {

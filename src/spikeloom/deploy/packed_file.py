@@ -75,12 +75,11 @@ def read_packed(path: Path) -> tuple[Packed, dict[str, Any]]:
     try:
         form = ProgramForm.model_validate_json(header["program"])
         program = program_of(form, tensors)
-        about = json.loads(header["about"])
     except (ValueError, RuntimeError) as error:
         raise DamagedFileError(
             f"{path} holds no network that can be run: {_short(error)}"
         ) from error
-    return Packed(program), about
+    return Packed(program), _object(path, header, "about")
 
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -101,20 +100,31 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
         if set(header) != KEYS:
             raise DamagedFileError(f"{path}: its header holds {sorted(header)}, not {sorted(KEYS)}")
-        sums = json.loads(header["checksums"])
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read as a packed network ({error}); it is cut off, altered, or "
             "something else"
         ) from error
     given: dict[str, str | Tensor] = {key: header[key] for key in ("program", "about")}
     given |= tensors
-    if not isinstance(sums, dict) or set(sums) != set(given):
+    sums = _object(path, header, "checksums")
+    if set(sums) != set(given):
         raise DamagedFileError(f"{path} was altered: its checksums are of other parts than it has")
     wrong = [name for name, value in given.items() if sums[name] != _sha256(value)]
     if wrong:
         raise DamagedFileError(f"{path} was altered: the checksum of {wrong[0]} is another")
     return header, tensors
+
+
+def _object(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
+    """A part of the header that is a JSON object."""
+    try:
+        found = json.loads(header[key])
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: what it says under {key} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{path}: what it says under {key} is no JSON object")
+    return found
 
 
 def _sha256(value: str | Tensor) -> str:
