@@ -22,6 +22,7 @@ from spikeloom.deploy.packed_form import ProgramForm
 from spikeloom.deploy.packed_read import program_of
 from spikeloom.deploy.packed_write import formed
 from spikeloom.functional.program import Program, Sum
+from spikeloom.registry import Unsupported
 
 FORMAT, VERSION = "spikeloom-packed", "1"
 KEYS = {"format", "version", "program", "about", "checksums"}
@@ -35,7 +36,7 @@ def write_packed(packed: Packed, path: Path, about: Mapping[str, Any] | None = N
         path: of the file.
         about: what else to say, JSON-able: where it comes from, how its inputs are made.
     Raises:
-        Unsupported: a layer that the file has no form for.
+        Unsupported: a layer that the file has no form for, or values that a reader refuses.
         OSError: the file cannot be written.
     Example:
         >>> import tempfile
@@ -52,6 +53,10 @@ def write_packed(packed: Packed, path: Path, about: Mapping[str, Any] | None = N
         True
     """
     form, tensors = formed(packed.program)
+    try:
+        program_of(form, tensors)
+    except ValueError as error:
+        raise Unsupported(f"a packed file of this network could not be read: {error}") from error
     texts = {"program": form.model_dump_json(), "about": json.dumps(dict(about or {}))}
     sums = {name: _sha256(value) for name, value in (texts | tensors).items()}
     header = {"format": FORMAT, "version": VERSION, **texts, "checksums": json.dumps(sums)}

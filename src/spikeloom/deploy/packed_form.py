@@ -116,7 +116,7 @@ class PoolForm(Form):
     shape: Shape
     source: Count
     layer: Literal["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"]
-    arguments: dict[str, StrictBool | Count | tuple[Count, ...] | None]
+    arguments: dict[str, StrictBool | Count | tuple[Count | None, ...] | None]
 
 
 NodeForm = Annotated[SumForm | CountForm | AnySpikeForm | PoolForm, Field(discriminator="kind")]

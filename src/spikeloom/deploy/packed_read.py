@@ -39,6 +39,7 @@ from spikeloom.functional.program import (
 )
 
 RESETS = ("hard", "soft", "none")
+LARGEST = torch.finfo(torch.float32).max
 SMALL = 2**31  # values of an activation, beyond which a header is not believed
 
 
@@ -211,7 +212,9 @@ class Reader:
 
 
 def _alike(name: str, value: Any, default: Any) -> bool:
-    """Whether a value is of the kind that an argument takes."""
+    """Whether a value is of the kind that an argument takes, and fits float32."""
+    if isinstance(value, float) and abs(value) > LARGEST:
+        return False
     if name == "reset":
         return value in RESETS
     if isinstance(default, bool):
