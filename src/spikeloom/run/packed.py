@@ -78,7 +78,8 @@ def score_packed(
         against: folder of a run, to count the test images that its network answers alike.
     Raises:
         DamagedFileError: the file is cut off, altered or of another version.
-        ConfigError: it was written by hand and names no data, or the data is other data.
+        ConfigError: it was written by hand and names no data, or the data is other data; the run
+            to compare with gets other inputs.
     """
     packed, about = read_packed(path)
     origin = _origin(about, path)
@@ -98,7 +99,7 @@ def score_packed(
     if against is None:
         scores = evaluate(task, packed, loss, "test")
         return {"weights": origin.weights, "bytes": path.stat().st_size, **scores}
-    both = Beside(packed, _network(against, origin.weights, root))
+    both = Beside(packed, _network(against, origin.weights, root, task))
     scores = evaluate(task, both, loss, "test")
     return {"weights": origin.weights, "bytes": path.stat().st_size, **scores, **both.found()}
 
@@ -155,9 +156,25 @@ def _testing(config: Config, packed: Packed, root: Path | None) -> Task:
     return Task(config, cpu, Processes(), source, splits, Augment([]), encode, packed)
 
 
-def _network(folder: Path, weights: str, root: Path | None) -> nn.Module:
-    """The network of a run, in evaluation mode on the CPU."""
+def _network(folder: Path, weights: str, root: Path | None, packed: Task) -> nn.Module:
+    """The network of a run with the inputs of a packed one, in evaluation mode on the CPU."""
     config = stored_config(folder)
     config = config.model_copy(update={"run": config.run.model_copy(update={"device": "cpu"})})
     task = prepare(config, Processes(), device_of("cpu"), root, folder)
+    for (name, own), other in zip(_inputs(packed).items(), _inputs(task).values(), strict=True):
+        if own != other:
+            raise ConfigError(
+                f"{folder} gets other inputs than the packed network: {name} = {other}, not {own}; "
+                "compare with the run that was exported, or one with the same inputs"
+            )
     return Training(task, folder, Silent()).weights(weights).eval()
+
+
+def _inputs(task: Task) -> dict[str, Any]:
+    """What decides what a network of the task gets and answers."""
+    model, source = task.config.model, task.source
+    return {
+        "data": source.name, "sample shape": source.shape, "classes": source.class_names,
+        "mean": source.mean, "std": source.std,
+        "T": model.T, "encoder": model.encoder.model_dump(),
+    }  # fmt: skip
