@@ -22,7 +22,8 @@ from spikeloom.functional.program import Sum
 from spikeloom.kernels import use
 from spikeloom.kernels.cpu import native
 from spikeloom.layers import ALIF, IF, LIF, BatchNorm, OverTime, transform_weights
-from spikeloom.layers.sub_bit import Binary, SubBit, binary, sub_bit
+from spikeloom.layers.binary import Binary, binary
+from spikeloom.layers.sub_bit import SubBit, sub_bit
 from tests.small import IMAGE, small
 
 MAKE = {
