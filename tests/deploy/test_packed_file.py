@@ -183,6 +183,14 @@ def test_coded_weights_take_their_bits_in_the_file(bits, least, tmp_path):
     assert sum(key.endswith(".weight") for key in tensors) == 2  # first and last
 
 
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    packed = infer(network(), torch.rand(1, 1, *IMAGE))
+    paths = [tmp_path / str(number) for number in range(5)]
+    for path in paths:
+        write_packed(packed, path, {"b": 1, "a": 2})
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 @pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
 def test_no_float_weights_of_coded_layers_are_in_memory(tmp_path):
     model = lively(transform_weights(small("spiking_vgg9", width=0.5), binary))

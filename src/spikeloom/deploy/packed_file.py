@@ -60,7 +60,7 @@ def write_packed(packed: Packed, path: Path, about: Mapping[str, Any] | None = N
     texts = {"program": form.model_dump_json(), "about": json.dumps(dict(about or {}))}
     sums = {name: _sha256(value) for name, value in (texts | tensors).items()}
     header = {"format": FORMAT, "version": VERSION, **texts, "checksums": json.dumps(sums)}
-    content = save(tensors, metadata=header)
+    content = _ordered(save(tensors, metadata=header))
     path.write_bytes(content)
     return len(content)
 
@@ -119,6 +119,14 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if wrong:
         raise DamagedFileError(f"{path} was altered: the checksum of {wrong[0]} is another")
     return header, tensors
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same safetensors file with its header in order: safetensors writes it in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _object(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def pack(task: Task, model: nn.Module, weights: str, sample: Tensor, path: Path)
     config, source = task.config, task.source
     tree = config.model_dump(mode="json", exclude_none=True, exclude={"teacher": True})
     tree["data"].pop("root", None)
+    tree["model"] = {key: value for key, value in tree["model"].items() if not _is_path(value)}
     about = Origin(
         spikeloom=__version__, config=tree, weights=weights, class_names=list(source.class_names),
         mean=list(source.mean), std=list(source.std),
@@ -129,6 +130,11 @@ class Beside(nn.Module):
             "compared": self.count,
             "largest_error": self.largest_error,
         }
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a value says where something lies on this machine, as an imported network's file."""
+    return isinstance(value, str) and Path(value).is_absolute()
 
 
 def _origin(about: dict[str, Any], path: Path) -> Origin:
