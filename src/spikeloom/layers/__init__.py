@@ -22,7 +22,13 @@ from spikeloom.layers.stack import Stack
 from spikeloom.layers.sub_bit import OSQuant, SubBit, codes_of
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 from spikeloom.layers.tokens import TokenMixing
-from spikeloom.layers.weights import Place, Standardised, transform_of, transform_weights
+from spikeloom.layers.weights import (
+    Place,
+    Standardised,
+    plain_weights,
+    transform_of,
+    transform_weights,
+)
 
 __all__ = [
     "ALIF",
@@ -73,6 +79,7 @@ __all__ = [
     "late_spikes",
     "neuron_values",
     "of_sum",
+    "plain_weights",
     "ruled",
     "set_surrogate",
     "spikes",
