@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from spikeloom.deploy import bytes_of, infer, read_packed, to_onnx, write_packed
 from spikeloom.functional import encode, factor
 from spikeloom.layers import LIF, BatchNorm, Conv2d, OverTime, transform_weights
-from spikeloom.layers.sub_bit import Binary, SubBit, binary, sub_bit
+from spikeloom.layers.binary import Binary, binary
+from spikeloom.layers.sub_bit import SubBit, sub_bit
 from spikeloom.models import SpikingVGG
 
 LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))

@@ -340,6 +340,15 @@ def test_a_packed_file_scores_as_its_run_and_predicts_the_same(finished, tmp_pat
     assert "packed file" in call("eval", path).output
 
 
+def test_a_packed_file_is_not_compared_with_a_run_of_other_inputs(finished, tmp_path):
+    path = tmp_path / "net.packed"
+    call("export", finished, "--packed", path)
+    call("run", "digits_vgg", *TINY, "model.T=1", "--out", tmp_path, "--quiet")
+    other = tmp_path / "digits_vgg" / "seed0"
+    said = call("eval", path, "--against", other, code=2).stderr
+    assert "other inputs than the packed network: T = 1, not 2" in said
+
+
 def test_eval_refuses_damaged_files_and_options_that_do_not_fit(finished, tmp_path):
     path = tmp_path / "net.packed"
     call("export", finished, "--packed", path)

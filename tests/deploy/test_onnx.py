@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from spikeloom.deploy import DamagedFileError, Unsupported, run_onnx, to_exported, to_onnx
-from spikeloom.layers import ALIF, LI, LIF, BatchNorm, RecurrentLIF
+from spikeloom.layers import (
+    ALIF,
+    LI,
+    LIF,
+    BatchNorm,
+    OSQuant,
+    RecurrentLIF,
+    transform_of,
+    transform_weights,
+)
+from spikeloom.layers.sub_bit import sub_bit
 from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
 
 pytest.importorskip("onnxruntime")
@@ -55,6 +65,25 @@ def test_an_exported_program_takes_any_batch():
         x_seq = torch.rand(T, count, *IMAGE)
         with torch.no_grad():
             torch.testing.assert_close(program(x_seq), net(x_seq))
+
+
+def test_transformed_weights_are_written_as_they_are_computed_with(tmp_path):
+    torch.manual_seed(0)
+    net = FAMILIES["vgg"]()
+    transform_weights(net, partial(sub_bit, keep=(), selection=OSQuant()))
+    done = to_onnx(net, tmp_path / "net.onnx", 3 * torch.rand(T, N, *IMAGE))
+    assert done.agreeing == N
+    assert transform_of(net.features[0].module) is not None, "the network keeps its transforms"
+
+
+def test_what_onnx_cannot_say_is_refused(tmp_path):
+    class Middle(nn.Module):
+        def forward(self, x_seq):
+            return x_seq.median(2).values
+
+    with pytest.raises(Unsupported, match=r"Middle cannot be said in ONNX: .*median"):
+        to_onnx(Middle(), tmp_path / "net.onnx", torch.rand(T, N, 3))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_traced_is_refused():

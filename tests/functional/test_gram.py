@@ -75,3 +75,5 @@ def test_answers_differ_by_a_scaled_divergence() -> None:
     want = tau**2 * F.kl_div(q.log(), p, reduction="batchmean")
     torch.testing.assert_close(logit_mismatch(one, other, tau), want)
     assert logit_mismatch(one, one + 7.0, tau).abs() < 1e-12
+    with pytest.raises(ValueError, match=r"\(4, 6\) cannot follow a teacher's of \(4, 1\)"):
+        logit_mismatch(one, other[..., :1])

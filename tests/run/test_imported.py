@@ -14,6 +14,7 @@ from spikeloom.run import session
 from spikeloom.run.config import ConfigError, load
 from spikeloom.run.export import export
 from spikeloom.run.imported import import_nir
+from spikeloom.run.packed import score_packed
 from tests.cli.conftest import answer, call
 
 pytest.importorskip("nir")
@@ -70,6 +71,15 @@ def test_an_imported_network_is_a_finished_run(file: Path, tmp_path: Path) -> No
     x_seq = 2 * torch.rand(5, 3, 1, 8, 8)
     ours = from_nir(tmp_path / "ours.nir")  # with metadata, and images as its input
     assert torch.equal(ours(x_seq), net()(x_seq.flatten(2)))
+
+
+def test_a_packed_file_does_not_say_where_the_network_lay(tmp_path: Path) -> None:
+    file, folder, packed = (tmp_path / name for name in ("ours.nir", "run", "net.packed"))
+    to_nir(net(), file, 2 * torch.rand(6, 4, 64))
+    import_nir(file, out=folder, overrides=DIGITS)
+    export(folder, packed=packed)
+    assert str(tmp_path).encode() not in packed.read_bytes()
+    assert score_packed(packed)["accuracy"] == session.score(folder)["accuracy"]
 
 
 def test_an_imported_network_learns_on(file: Path, tmp_path: Path) -> None:

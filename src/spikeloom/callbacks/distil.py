@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.callbacks.base import Term
 from spikeloom.callbacks.potentials import Seen
-from spikeloom.callbacks.taught import Pairs, Taught, TaughtLayers
+from spikeloom.callbacks.taught import Taught, TaughtLayers
 from spikeloom.functional.distil import logit_mismatch
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.tandem import rate_mismatch
@@ -43,6 +43,8 @@ class DistilLogits(Taught):
         Hinton, Vinyals and Dean, 2015 (arXiv 1503.02531).
     """
 
+    name = "distil_logits"
+
     def __init__(
         self,
         *,
@@ -51,7 +53,7 @@ class DistilLogits(Taught):
         steps: int | None = None,
         teacher: nn.Module | None = None,
     ) -> None:
-        super().__init__("distil_logits", weight, steps, teacher)
+        super().__init__(weight, steps, teacher)
         if not temperature > 0:
             raise ValueError(f"temperature must be > 0, got {temperature}")
         self.temperature = temperature
@@ -85,29 +87,14 @@ class DistilRates(TaughtLayers):
             shape.
     """
 
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        pairs: Pairs | None = None,
-        steps: int | None = None,
-        teacher: nn.Module | None = None,
-    ) -> None:
-        super().__init__("distil_rates", weight, pairs, steps, teacher)
+    name = "distil_rates"
 
-    @contextmanager
-    def term(self, model: nn.Module) -> Iterator[Term]:
-        with self.compared(model, apart) as value:
-            yield value
-
-
-def apart(own: Seen, other: Seen) -> Tensor:
-    """The mean squared difference of two layers' firing rates."""
-    rates = [wide(layer.spike_seq).mean(0) for layer in (own, other)]
-    if rates[0].shape != rates[1].shape:
-        raise Unsupported(
-            f"distil_rates compares {own.name} of shape {tuple(rates[0].shape[1:])} with "
-            f"{other.name} of the teacher of shape {tuple(rates[1].shape[1:])}; pair layers of one "
-            "shape, or use mpfd"
-        )
-    return rate_mismatch(rates[0], rates[1])
+    def apart(self, own: Seen, other: Seen) -> Tensor:
+        rates = [wide(layer.spike_seq).mean(0) for layer in (own, other)]
+        if rates[0].shape != rates[1].shape:
+            raise Unsupported(
+                f"distil_rates compares {own.name} of shape {tuple(rates[0].shape[1:])} with "
+                f"{other.name} of the teacher of shape {tuple(rates[1].shape[1:])}; pair layers "
+                "of one shape, or use mpfd"
+            )
+        return rate_mismatch(rates[0], rates[1])

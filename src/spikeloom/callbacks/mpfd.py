@@ -1,13 +1,9 @@
 """MPFD: membrane potentials that tell samples apart as a teacher's do."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from spikeloom.callbacks.base import Term
 from spikeloom.callbacks.potentials import Seen
-from spikeloom.callbacks.taught import Pairs, TaughtLayers
+from spikeloom.callbacks.taught import TaughtLayers
 from spikeloom.functional.gram import gram_mismatch
 from spikeloom.layers.sub_bit import PAPER
 from spikeloom.registry import register
@@ -35,22 +31,7 @@ class MPFD(TaughtLayers):
         Wei et al., NeurIPS 2025, as summaries tell it; normalisation, pairs and weight inferred.
     """
 
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        pairs: Pairs | None = None,
-        steps: int | None = None,
-        teacher: nn.Module | None = None,
-    ) -> None:
-        super().__init__("mpfd", weight, pairs, steps, teacher)
+    name = "mpfd"
 
-    @contextmanager
-    def term(self, model: nn.Module) -> Iterator[Term]:
-        with self.compared(model, apart) as value:
-            yield value
-
-
-def apart(own: Seen, other: Seen) -> Tensor:
-    """How differently two layers' potentials tell the samples apart."""
-    return gram_mismatch(own.h_seq, other.h_seq)
+    def apart(self, own: Seen, other: Seen) -> Tensor:
+        return gram_mismatch(own.h_seq, other.h_seq)

@@ -1,10 +1,11 @@
 """Callbacks with a teacher: a second network, frozen, that sees what the model sees."""
 
 import fnmatch
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +17,26 @@ from spikeloom.learning.base import Batch
 from spikeloom.registry import Unsupported
 
 Pairs = Sequence[tuple[str, str]]
-Compare = Callable[[Seen, Seen], Tensor]
 
 
 class Taught(Callback):
-    """What callbacks with a teacher have in common.
+    """What callbacks with a teacher have in common; ``name`` is for what they say.
 
     Args:
-        name: of the callback, for what it says.
         weight: of its term, > 0.
         steps: of the teacher, where they are others than the model's; None for as many.
         teacher: handed over by the run.
     """
 
-    def __init__(
-        self, name: str, weight: float, steps: int | None, teacher: nn.Module | None
-    ) -> None:
+    name: ClassVar[str]
+
+    def __init__(self, weight: float, steps: int | None, teacher: nn.Module | None) -> None:
         if not weight > 0 or (steps is not None and steps < 1):
             raise ValueError(
-                f"{name} needs weight > 0 and steps >= 1, got weight = {weight}, steps = {steps}"
+                f"{self.name} needs weight > 0 and steps >= 1, got weight = {weight}, "
+                f"steps = {steps}"
             )
-        self.name, self.weight, self.steps = name, weight, steps
+        self.weight, self.steps = weight, steps
         self._teacher = teacher
 
     @property
@@ -74,11 +74,10 @@ class Taught(Callback):
         return x_seq[:1].expand(self.steps, *x_seq.shape[1:])
 
 
-class TaughtLayers(Taught):
+class TaughtLayers(Taught, ABC):
     """A term that sums how far layers of neurons are from layers of the teacher.
 
     Args:
-        name: of the callback.
         weight: of the sum.
         pairs: names, or patterns as in a shell that match one layer each, of the model and of the
             teacher; None for the last neurons of every stage.
@@ -88,18 +87,22 @@ class TaughtLayers(Taught):
 
     def __init__(
         self,
-        name: str,
-        weight: float,
-        pairs: Pairs | None,
-        steps: int | None,
-        teacher: nn.Module | None,
+        *,
+        weight: float = 1.0,
+        pairs: Pairs | None = None,
+        steps: int | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
-        super().__init__(name, weight, steps, teacher)
+        super().__init__(weight, steps, teacher)
         if pairs is not None and not pairs:
             raise ValueError(
-                f"{name} needs at least one pair of layers; leave pairs out for stages"
+                f"{self.name} needs at least one pair of layers; leave pairs out for stages"
             )
         self.pairs = pairs
+
+    @abstractmethod
+    def apart(self, own: Seen, other: Seen) -> Tensor:
+        """How far a layer is from its partner in the teacher."""
 
     def apply(self, model: nn.Module) -> None:
         super().apply(model)
@@ -135,8 +138,7 @@ class TaughtLayers(Taught):
         return found[0]
 
     @contextmanager
-    def compared(self, model: nn.Module, compare: Compare) -> Iterator[Term]:
-        """The term: weight times the sum of ``compare`` over all pairs."""
+    def term(self, model: nn.Module) -> Iterator[Term]:
         pairs = self.paired(model)
         with potentials(model) as seen:
 
@@ -145,7 +147,7 @@ class TaughtLayers(Taught):
                 if not ours:  # a loss that is asked for again without another pass
                     return None
                 theirs = self.layers_of_teacher(batch.x_seq)
-                found = [compare(ours[a], theirs[b]) for a, b in pairs]
+                found = [self.apart(ours[a], theirs[b]) for a, b in pairs]
                 return self.weight * torch.stack(found).sum()
 
             yield value

@@ -22,6 +22,7 @@ from spikeloom.deploy.packed_form import ProgramForm
 from spikeloom.deploy.packed_read import program_of
 from spikeloom.deploy.packed_write import formed
 from spikeloom.functional.program import Program, Sum
+from spikeloom.registry import Unsupported
 
 FORMAT, VERSION = "spikeloom-packed", "1"
 KEYS = {"format", "version", "program", "about", "checksums"}
@@ -35,7 +36,7 @@ def write_packed(packed: Packed, path: Path, about: Mapping[str, Any] | None = N
         path: of the file.
         about: what else to say, JSON-able: where it comes from, how its inputs are made.
     Raises:
-        Unsupported: a layer that the file has no form for.
+        Unsupported: a layer that the file has no form for, or values that a reader refuses.
         OSError: the file cannot be written.
     Example:
         >>> import tempfile
@@ -52,10 +53,14 @@ def write_packed(packed: Packed, path: Path, about: Mapping[str, Any] | None = N
         True
     """
     form, tensors = formed(packed.program)
+    try:
+        program_of(form, tensors)
+    except ValueError as error:
+        raise Unsupported(f"a packed file of this network could not be read: {error}") from error
     texts = {"program": form.model_dump_json(), "about": json.dumps(dict(about or {}))}
     sums = {name: _sha256(value) for name, value in (texts | tensors).items()}
     header = {"format": FORMAT, "version": VERSION, **texts, "checksums": json.dumps(sums)}
-    content = save(tensors, metadata=header)
+    content = _ordered(save(tensors, metadata=header))
     path.write_bytes(content)
     return len(content)
 
@@ -75,12 +80,11 @@ def read_packed(path: Path) -> tuple[Packed, dict[str, Any]]:
     try:
         form = ProgramForm.model_validate_json(header["program"])
         program = program_of(form, tensors)
-        about = json.loads(header["about"])
     except (ValueError, RuntimeError) as error:
         raise DamagedFileError(
             f"{path} holds no network that can be run: {_short(error)}"
         ) from error
-    return Packed(program), about
+    return Packed(program), _object(path, header, "about")
 
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -101,20 +105,39 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
         if set(header) != KEYS:
             raise DamagedFileError(f"{path}: its header holds {sorted(header)}, not {sorted(KEYS)}")
-        sums = json.loads(header["checksums"])
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise DamagedFileError(
             f"{path} cannot be read as a packed network ({error}); it is cut off, altered, or "
             "something else"
         ) from error
     given: dict[str, str | Tensor] = {key: header[key] for key in ("program", "about")}
     given |= tensors
-    if not isinstance(sums, dict) or set(sums) != set(given):
+    sums = _object(path, header, "checksums")
+    if set(sums) != set(given):
         raise DamagedFileError(f"{path} was altered: its checksums are of other parts than it has")
     wrong = [name for name, value in given.items() if sums[name] != _sha256(value)]
     if wrong:
         raise DamagedFileError(f"{path} was altered: the checksum of {wrong[0]} is another")
     return header, tensors
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same safetensors file with its header in order: safetensors writes it in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
+def _object(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
+    """A part of the header that is a JSON object."""
+    try:
+        found = json.loads(header[key])
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: what it says under {key} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{path}: what it says under {key} is no JSON object")
+    return found
 
 
 def _sha256(value: str | Tensor) -> str:

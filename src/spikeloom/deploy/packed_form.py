@@ -13,6 +13,15 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Pair = tuple[Size, Size]
 Shape = tuple[Size, Size, Size]
 
+# Arguments of the poolings of real values that a file may hold.
+POOLS: dict[str, tuple[str, ...]] = {
+    "MaxPool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "AvgPool2d": (
+        "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
+    ),
+    "AdaptiveAvgPool2d": ("output_size",),
+}  # fmt: skip
+
 
 class Form(BaseModel):
     """Refuses keys it does not know."""
@@ -107,7 +116,7 @@ class PoolForm(Form):
     shape: Shape
     source: Count
     layer: Literal["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"]
-    arguments: dict[str, StrictBool | Count | tuple[Count, ...] | None]
+    arguments: dict[str, StrictBool | Count | tuple[Count | None, ...] | None]
 
 
 NodeForm = Annotated[SumForm | CountForm | AnySpikeForm | PoolForm, Field(discriminator="kind")]

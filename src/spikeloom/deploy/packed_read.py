@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.packed_form import (
+    POOLS,
     AnySpikeForm,
     CountForm,
     DecayForm,
@@ -38,10 +38,8 @@ from spikeloom.functional.program import (
     Window,
 )
 
-POOLS: dict[str, Callable[..., nn.Module]] = {
-    kind.__name__: kind for kind in (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-}
 RESETS = ("hard", "soft", "none")
+LARGEST = torch.finfo(torch.float32).max
 SMALL = 2**31  # values of an activation, beyond which a header is not believed
 
 
@@ -201,8 +199,10 @@ class Reader:
 
     def _pool(self, form: PoolForm) -> Other:
         came = self._source(form.name, form.source)
+        more = sorted({*form.arguments} - {*POOLS[form.layer]})
+        _check(not more, f"{form.name}: {form.layer} takes no {', '.join(more)} here")
         try:
-            layer = POOLS[form.layer](**form.arguments)
+            layer = getattr(nn, form.layer)(**form.arguments)
             with torch.no_grad():
                 out = layer(torch.empty(1, *came, device="meta"))
         except (TypeError, ValueError, RuntimeError) as error:
@@ -212,7 +212,9 @@ class Reader:
 
 
 def _alike(name: str, value: Any, default: Any) -> bool:
-    """Whether a value is of the kind that an argument takes."""
+    """Whether a value is of the kind that an argument takes, and fits float32."""
+    if isinstance(value, float) and abs(value) > LARGEST:
+        return False
     if name == "reset":
         return value in RESETS
     if isinstance(default, bool):

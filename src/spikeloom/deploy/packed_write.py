@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.packed_form import (
+    POOLS,
     AnySpikeForm,
     CodedForm,
     CountForm,
@@ -35,13 +36,6 @@ from spikeloom.functional.program import (
 from spikeloom.registry import Unsupported
 
 Tensors = dict[str, Tensor]
-POOLS: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
-    nn.AvgPool2d: (
-        "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
-    ),
-    nn.AdaptiveAvgPool2d: ("output_size",),
-}  # fmt: skip
 
 
 def formed(program: Program) -> tuple[ProgramForm, Tensors]:
@@ -115,17 +109,17 @@ def _neurons(key: str, neurons: Neurons, tensors: Tensors) -> NeuronsForm:
 
 
 def _pool(node: Other) -> PoolForm:
-    kind = next((kind for kind in POOLS if isinstance(node.layer, kind)), None)
+    kind = next((kind for kind in POOLS if isinstance(node.layer, getattr(nn, kind))), None)
     if kind is None:
         raise Unsupported(
             f"{node.name}: a packed file has no form of {type(node.layer).__name__}, only of "
-            + ", ".join(kind.__name__ for kind in POOLS)
+            + ", ".join(POOLS)
         )
     given = {name: getattr(node.layer, name) for name in POOLS[kind]}
     return PoolForm.model_validate(
         {
             "name": node.name, "shape": node.shape, "source": node.source,
-            "layer": kind.__name__, "arguments": given,
+            "layer": kind, "arguments": given,
         }
     )  # fmt: skip
 

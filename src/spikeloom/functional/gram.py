@@ -11,8 +11,9 @@ TINY = 1e-12
 def gram(h_seq: Tensor) -> Tensor:
     """The Gram matrix of a batch's potentials at every step, its rows of norm 1.
 
-    G[t] = F F^T, F the potentials as [N, C H W]; each row is divided by its length + 1e-12, so
-    that a layer without input has zeros. Rotating or scaling the features changes nothing.
+    G[t] = F F^T, F the potentials as [N, C H W]; each row is divided by its length, by
+    1e-12 at least, so that a layer without input has zeros. Rotating or scaling the features
+    changes nothing.
 
     Shape:
         h_seq [T, N, *] -> [T, N, N], in float32 at least

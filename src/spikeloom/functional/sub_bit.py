@@ -111,11 +111,13 @@ def tame_outliers(
     w = kernels
     if normalise == "kernel_median":
         w = w / w.abs().median(-1, keepdim=True).values.clamp(min=TINY)
-    near = _near(neighbours, w)
-    apart = (w.unsqueeze(-1) - w.unsqueeze(-2)).abs()  # [*, 9, 9]
+    far = outliers(w, fence=fence)
+    *kernel, cell = far.nonzero(as_tuple=True)  # few: all pairs of cells would be nine times w
+    near = _near(neighbours, w)[cell]
+    apart = (w[far].unsqueeze(-1) - w[tuple(kernel)]).abs()
     omega = (apart * near).sum(-1) / near.sum(-1)
     # An outlier always has a neighbour that it differs from: there is at most one like it.
-    return torch.where(outliers(w, fence=fence), w / omega.clamp(min=TINY), w)
+    return w.masked_scatter(far, w[far] / omega.clamp(min=TINY))
 
 
 def sub_bit_weight(latent: Tensor, codebook: Tensor, index: Tensor, scale: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Layers: parameters and one call over a sequence [T, N, *]."""
 
 from spikeloom.layers.base import Neuron, Rule, Temporal, ruled, standing_in
+from spikeloom.layers.binary import Binary, Codes
 from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
@@ -18,10 +19,16 @@ from spikeloom.layers.over_time import OverTime, is_constant
 from spikeloom.layers.readout import LI, Head, NoReadout, spikes
 from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
-from spikeloom.layers.sub_bit import Binary, Codes, OSQuant, SubBit, codes_of
+from spikeloom.layers.sub_bit import OSQuant, SubBit, codes_of
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 from spikeloom.layers.tokens import TokenMixing
-from spikeloom.layers.weights import Place, Standardised, transform_of, transform_weights
+from spikeloom.layers.weights import (
+    Place,
+    Standardised,
+    plain_weights,
+    transform_of,
+    transform_weights,
+)
 
 __all__ = [
     "ALIF",
@@ -72,6 +79,7 @@ __all__ = [
     "late_spikes",
     "neuron_values",
     "of_sum",
+    "plain_weights",
     "ruled",
     "set_surrogate",
     "spikes",

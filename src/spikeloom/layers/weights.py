@@ -7,9 +7,10 @@ weight, wherever it is read, and ``layer.parametrizations.weight.original`` the 
 builder that answers None leaves a map as it is.
 """
 
+import copy
 import fnmatch
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +135,20 @@ def transform_of(layer: nn.Module) -> nn.Module | None:
         return None
     found: nn.Module = layer.parametrizations.weight[0]  # type: ignore[union-attr, index, assignment]
     return found
+
+
+def plain_weights(model: nn.Module) -> nn.Module:
+    """A copy whose layers hold the weights that they compute with now; transforms do nothing."""
+    model = copy.deepcopy(model)
+    for layer in model.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            weight: Tensor = layer.weight  # type: ignore[assignment]
+            # Removing the transforms would take them from the original too: both have one class.
+            transforms: Any = layer.get_submodule("parametrizations.weight")
+            transforms.original = nn.Parameter(weight.detach().clone())
+            for index in range(len(transforms)):
+                transforms[index] = nn.Identity()
+    return model
 
 
 def kept(place: Place, keep: Sequence[str]) -> bool:

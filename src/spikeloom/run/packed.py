@@ -51,6 +51,7 @@ def pack(task: Task, model: nn.Module, weights: str, sample: Tensor, path: Path)
     config, source = task.config, task.source
     tree = config.model_dump(mode="json", exclude_none=True, exclude={"teacher": True})
     tree["data"].pop("root", None)
+    tree["model"] = {key: value for key, value in tree["model"].items() if not _is_path(value)}
     about = Origin(
         spikeloom=__version__, config=tree, weights=weights, class_names=list(source.class_names),
         mean=list(source.mean), std=list(source.std),
@@ -78,7 +79,8 @@ def score_packed(
         against: folder of a run, to count the test images that its network answers alike.
     Raises:
         DamagedFileError: the file is cut off, altered or of another version.
-        ConfigError: it was written by hand and names no data, or the data is other data.
+        ConfigError: it was written by hand and names no data, or the data is other data; the run
+            to compare with gets other inputs.
     """
     packed, about = read_packed(path)
     origin = _origin(about, path)
@@ -98,7 +100,7 @@ def score_packed(
     if against is None:
         scores = evaluate(task, packed, loss, "test")
         return {"weights": origin.weights, "bytes": path.stat().st_size, **scores}
-    both = Beside(packed, _network(against, origin.weights, root))
+    both = Beside(packed, _network(against, origin.weights, root, task))
     scores = evaluate(task, both, loss, "test")
     return {"weights": origin.weights, "bytes": path.stat().st_size, **scores, **both.found()}
 
@@ -130,6 +132,11 @@ class Beside(nn.Module):
         }
 
 
+def _is_path(value: Any) -> bool:
+    """Whether a value says where something lies on this machine, as an imported network's file."""
+    return isinstance(value, str) and Path(value).is_absolute()
+
+
 def _origin(about: dict[str, Any], path: Path) -> Origin:
     try:
         return Origin.model_validate(about)
@@ -155,9 +162,25 @@ def _testing(config: Config, packed: Packed, root: Path | None) -> Task:
     return Task(config, cpu, Processes(), source, splits, Augment([]), encode, packed)
 
 
-def _network(folder: Path, weights: str, root: Path | None) -> nn.Module:
-    """The network of a run, in evaluation mode on the CPU."""
+def _network(folder: Path, weights: str, root: Path | None, packed: Task) -> nn.Module:
+    """The network of a run with the inputs of a packed one, in evaluation mode on the CPU."""
     config = stored_config(folder)
     config = config.model_copy(update={"run": config.run.model_copy(update={"device": "cpu"})})
     task = prepare(config, Processes(), device_of("cpu"), root, folder)
+    for (name, own), other in zip(_inputs(packed).items(), _inputs(task).values(), strict=True):
+        if own != other:
+            raise ConfigError(
+                f"{folder} gets other inputs than the packed network: {name} = {other}, not {own}; "
+                "compare with the run that was exported, or one with the same inputs"
+            )
     return Training(task, folder, Silent()).weights(weights).eval()
+
+
+def _inputs(task: Task) -> dict[str, Any]:
+    """What decides what a network of the task gets and answers."""
+    model, source = task.config.model, task.source
+    return {
+        "data": source.name, "sample shape": source.shape, "classes": source.class_names,
+        "mean": source.mean, "std": source.std,
+        "T": model.T, "encoder": model.encoder.model_dump(),
+    }  # fmt: skip

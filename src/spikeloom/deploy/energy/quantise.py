@@ -1,16 +1,14 @@
 """Networks of 8-bit weights and activations, to measure what they score."""
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from spikeloom.deploy.energy.fan_out import MAPS, weights_of, with_weights
+from spikeloom.deploy.energy.fan_out import MAPS
 from spikeloom.deploy.energy.values import Values
-from spikeloom.layers import Temporal, TokenMixing
+from spikeloom.layers import Temporal, TokenMixing, plain_weights
 
 LEVELS = 127  # of a sign and 7 bits; numbers that are never negative have 255
 
@@ -29,11 +27,7 @@ def quantised(model: nn.Module, sequences: Iterable[Tensor]) -> nn.Module:
     Shape:
         each x_seq [T, N, *]
     """
-    twin = copy.deepcopy(model).eval()
-    for parent in list(twin.modules()):
-        for name, layer in list(parent.named_children()):
-            if parametrize.is_parametrized(layer, "weight"):
-                setattr(parent, name, with_weights(layer, weights_of(layer), _bias(layer)))
+    twin = plain_weights(model).eval()
     maps: dict[str, nn.Module] = {
         name: module for name, module in twin.named_modules() if isinstance(module, MAPS)
     }
@@ -48,11 +42,6 @@ def quantised(model: nn.Module, sequences: Iterable[Tensor]) -> nn.Module:
         if seen[name].kind == "graded":
             module.register_forward_pre_hook(RoundedInput(seen[name]))
     return twin
-
-
-def _bias(layer: nn.Module) -> Tensor | None:
-    bias = getattr(layer, "bias", None)
-    return bias.detach() if isinstance(bias, Tensor) else None
 
 
 def rounded_weight(weight: Tensor, rows: int = 1) -> Tensor:

@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from spikeloom.deploy.exchange.package import DamagedFileError, package
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels import use
+from spikeloom.layers import plain_weights
 from spikeloom.registry import Unsupported
 
 CLOSE = 1e-4  # logits further apart belong to other spikes
@@ -40,7 +41,8 @@ class ExportedOnnx:
 def to_exported(model: nn.Module, sample: Tensor) -> ExportedProgram:
     """The network as ``torch.export`` keeps it: T as in the sample, any N.
 
-    The readable functions are traced, in evaluation mode and without gradients.
+    The readable functions are traced, in evaluation mode and without gradients; transformed
+    weights are computed once before.
 
     Args:
         model: any network whose ``forward`` takes a sequence.
@@ -57,7 +59,10 @@ def to_exported(model: nn.Module, sample: Tensor) -> ExportedProgram:
     with evaluated(model), use("truth"), torch.no_grad(), _quiet():
         try:
             return torch.export.export(
-                model, (sample.contiguous(),), dynamic_shapes=({1: Dim.DYNAMIC},), strict=False
+                plain_weights(model),
+                (sample.contiguous(),),
+                dynamic_shapes=({1: Dim.DYNAMIC},),
+                strict=False,
             )
         except Exception as error:  # torch raises a dozen kinds, none of them documented
             reason = str(error).strip().partition("\n")[0]
@@ -82,7 +87,7 @@ def to_onnx(model: nn.Module, path: Path | str, sample: Tensor) -> ExportedOnnx:
         another way, so a potential within rounding of its threshold may cross it.
     Raises:
         Unsupported: ``onnx``, ``onnxscript`` or ``onnxruntime`` is missing; the network cannot be
-            traced; or fewer than half of the samples agree.
+            traced, or said in ONNX; or fewer than half of the samples agree.
         OSError: the file cannot be written.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
@@ -101,6 +106,9 @@ def to_onnx(model: nn.Module, path: Path | str, sample: Tensor) -> ExportedOnnx:
             assert program is not None
             program.save(draft, external_data=False)
         os.replace(draft, path)
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise Unsupported(f"{type(model).__name__} cannot be said in ONNX: {reason}") from error
     finally:
         draft.unlink(missing_ok=True)
     return _checked(model, path, sample)
