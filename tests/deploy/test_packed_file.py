@@ -16,7 +16,7 @@ from spikeloom.deploy import (
     read_packed,
     write_packed,
 )
-from spikeloom.deploy.packed_file import _sha256
+from spikeloom.deploy.packed.file import _sha256
 from spikeloom.functional import Decay, factor
 from spikeloom.functional.program import Sum
 from spikeloom.kernels import use

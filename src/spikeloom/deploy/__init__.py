@@ -32,8 +32,7 @@ from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty, lost_share
 from spikeloom.deploy.neurobench import neurobench_model, run_neurobench
-from spikeloom.deploy.packed import Packed, infer
-from spikeloom.deploy.packed_file import bytes_of, read_packed, write_packed
+from spikeloom.deploy.packed import Packed, bytes_of, infer, read_packed, write_packed
 from spikeloom.registry import Unsupported as Unsupported
 
 __all__ = [

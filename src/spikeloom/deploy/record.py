@@ -182,3 +182,14 @@ def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if id(module) not in seen:
             seen.add(id(module))
             yield name, module
+
+
+def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
+    """:func:`record` in evaluation mode; every module is then in the mode it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        return record(model, sample, joins=joins)
+    finally:
+        for module, training in modes.items():
+            module.training = training

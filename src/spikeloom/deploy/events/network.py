@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeloom.deploy.events.wiring import MAX_POOLING, Constants, Wiring
 from spikeloom.deploy.fold import Folder
-from spikeloom.deploy.packed import recorded
+from spikeloom.deploy.record import recorded
 from spikeloom.functional import Counts, Events, Late, Stream, events_of
 from spikeloom.functional.events import ON_TIME, EventProgram
 from spikeloom.functional.sequence import check_sequence

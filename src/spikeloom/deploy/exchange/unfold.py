@@ -12,8 +12,7 @@ from spikeloom.deploy.exchange.graph import INPUT, OUTPUT, Edge, Graph
 from spikeloom.deploy.exchange.pieces import Heaviside, Scale
 from spikeloom.deploy.fold import Folder
 from spikeloom.deploy.layers import pooling
-from spikeloom.deploy.packed import recorded
-from spikeloom.deploy.record import leaves
+from spikeloom.deploy.record import leaves, recorded
 from spikeloom.functional import Decay
 from spikeloom.functional.program import (
     AnySpike,

@@ -17,10 +17,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spikeloom.deploy.exchange.package import DamagedFileError
-from spikeloom.deploy.packed import Packed
-from spikeloom.deploy.packed_form import ProgramForm
-from spikeloom.deploy.packed_read import program_of
-from spikeloom.deploy.packed_write import formed
+from spikeloom.deploy.packed.form import ProgramForm
+from spikeloom.deploy.packed.infer import Packed
+from spikeloom.deploy.packed.read import program_of
+from spikeloom.deploy.packed.write import formed
 from spikeloom.functional.program import Program, Sum
 from spikeloom.registry import Unsupported
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.packed_form import (
+from spikeloom.deploy.packed.form import (
     POOLS,
     AnySpikeForm,
     CodedForm,
@@ -19,7 +19,7 @@ from spikeloom.deploy.packed_form import (
     TermForm,
     WindowForm,
 )
-from spikeloom.deploy.plan import index_bits
+from spikeloom.deploy.packed.plan import index_bits
 from spikeloom.functional import Decay
 from spikeloom.functional.coded import Coded, packed
 from spikeloom.functional.program import (

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.fold import Folder
-from spikeloom.deploy.limits import with_limits
-from spikeloom.deploy.plan import table
-from spikeloom.deploy.record import Step, record
+from spikeloom.deploy.packed.limits import with_limits
+from spikeloom.deploy.packed.plan import table
+from spikeloom.deploy.record import recorded
 from spikeloom.functional.program import Node, Program, Sum, Term, activations, bits_set
 from spikeloom.functional.sequence import check_sequence
 from spikeloom.kernels.program import Runner
@@ -60,7 +60,7 @@ def infer(
         sample: inputs like those to come [v_threshold].
         break_even: set bits for each value, from which on a layer multiplies all values.
         steps: the only T to come, if there is one: for T = 1, scales and norms of layers of one bit
-            and less become whole thresholds, see :func:`spikeloom.deploy.limits.with_limits`.
+            and less become whole thresholds, see ``packed.limits.with_limits``.
     Shape:
         sample [T, N, *]; any T and N later
     Returns:
@@ -86,17 +86,6 @@ def infer(
     program = Folder(tuple(sample.shape[2:]), noted, out, also=(TokenMixing,)).program()
     program = planned(program, sample, break_even)
     return Packed(with_limits(program) if steps == 1 else program)
-
-
-def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
-    """:func:`record` in evaluation mode; every module is then in the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        return record(model, sample, joins=joins)
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def planned(program: Program, sample: Tensor, break_even: float) -> Program:
