@@ -36,6 +36,7 @@ from spikeloom.layers import (
     TemporalEffectiveBatchNorm,
 )
 from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
+from tests.deploy.golden_peers import currents
 
 nir = pytest.importorskip("nir")
 T, N, IMAGE = 4, 3, (3, 8, 8)
@@ -274,6 +275,21 @@ def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step_or_not(t
         fired = [from_nir(tmp_path / "net.nir", convention=c)(0 * x_seq) for c in readers]
     assert torch.equal(found, torch.stack(spikes))
     assert [spikes[0].any().item() for spikes in fired] == [False, False, True]
+
+
+def test_a_cycle_runs_as_in_sinabs_step_by_step():
+    one = np.ones(2)
+    back = np.array([[0.25, -0.5], [0.5, 0.25]], np.float32)
+    nodes = {
+        "input": nir.Input({"input": np.array([2])}),
+        "fire": nir.LIF(2 * one, one, 0 * one, one),
+        "back": nir.Affine(back, np.array([1, -1], np.float32)),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    edges = [("input", "fire"), ("fire", "back"), ("back", "fire"), ("fire", "output")]
+    net = from_nir(nir.NIRGraph(nodes, edges, type_check=False), convention="sinabs")
+    by_sinabs = "011030231111103123111110"  # 2.0.3, called with one step at a time and its state
+    assert "".join(str(int(s)) for s in net(currents()).flatten()) == by_sinabs
 
 
 def test_a_graph_within_a_graph_is_flattened():

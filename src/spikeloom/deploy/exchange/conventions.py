@@ -237,7 +237,13 @@ CONVENTIONS = {
             1e-3,
             at_rest=False,
         ),
-        Convention("sinabs", "tau in steps, exp(-1/tau), several spikes a step", _sinabs, 1.0),
+        Convention(
+            "sinabs",
+            "tau in steps, exp(-1/tau), several spikes a step",
+            _sinabs,
+            1.0,
+            at_rest=False,
+        ),
         Convention("snntorch", "dt 1e-4, Euler, reset to 0, fires above", _snntorch, 1e-4),
         Convention(
             "spikingjelly",
