@@ -35,7 +35,7 @@ from spikeloom.layers import (
     RecurrentLIF,
     TemporalEffectiveBatchNorm,
 )
-from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
+from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG, STMixer
 from tests.deploy.golden_peers import currents
 
 nir = pytest.importorskip("nir")
@@ -59,6 +59,8 @@ def built(model, *arguments, neuron=EAGER, **options):
 NETWORKS = {
     "vgg, max-pooling": lambda: built(SpikingVGG, (8, "P", 8), (12,), pool="max"),
     "vgg, leaky read-out": lambda: built(SpikingVGG, (8, "P"), (12,), readout=LI),
+    "densenet": lambda: built(SpikingDenseNet, (2, 1), growth=2, stem=4),
+    "stmixer of convolutions": lambda: built(STMixer, 2, 8, 2, mixer="conv"),
     "resnet, standard": lambda: built(SpikingResNet, (4, 8), (1, 2), (6,)),
     "resnet, sew": lambda: built(SpikingResNet, (4, 8), (1, 2), residual="sew"),
     "resnet, membrane": lambda: built(SpikingResNet, (4, 8), (1, 2), residual="membrane"),
@@ -349,7 +351,11 @@ def test_neurons_of_sinabs_fire_several_times_a_step():
             lambda: built(SpikingMLP, (4,), norm=lambda c: TemporalEffectiveBatchNorm(c, T=T)),
             "stages.0.1: .* differs from step to step",
         ),
-        (lambda: built(SpikingDenseNet, (1,), growth=2, stem=4), "calls cat"),
+        (lambda: built(STMixer, 1, 8, 2), r"stages.0.0.body.4: TokenMixing .* leave images"),
+        (
+            lambda: built(STMixer, 1, 8, 2, mixer="attention"),
+            "calls flatten after stages.0.0.body.query.2",
+        ),
         (
             lambda: built(SpikingResNet, (4,), (1,), residual="membrane", stem="imagenet"),
             "stem.2: MaxPool2d of real values",

@@ -8,7 +8,7 @@ from torch import nn
 
 from spikeloom.deploy import DamagedFileError, Unsupported, run_onnx, to_exported, to_onnx
 from spikeloom.layers import ALIF, LI, LIF, BatchNorm, RecurrentLIF
-from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
+from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG, STMixer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -23,6 +23,10 @@ FAMILIES = {
     ),
     "resnet, standard": lambda: SpikingResNet((4,), (1,), neuron=lif, **COMMON),
     "densenet": lambda: SpikingDenseNet((1, 1), growth=2, stem=4, neuron=lif, **COMMON),
+    "stmixer": lambda: STMixer(2, 8, 2, neuron=lif, mixer=["stm", "conv"], **COMMON),
+    "stmixer, attention": lambda: STMixer(
+        1, 8, 2, neuron=lif, mixer="attention", patch="sps", **COMMON
+    ),
     "mlp, adaptive": lambda: SpikingMLP((6,), neuron=partial(ALIF, v_threshold=0.5), **COMMON),
     "mlp, recurrent": lambda: SpikingMLP((6,), neuron=RecurrentLIF, **COMMON),
 }

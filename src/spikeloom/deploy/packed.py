@@ -82,18 +82,21 @@ def infer(
         raise Unsupported(
             f"packed networks run on the CPU; move the model there from {sample.device}"
         )
-    noted, out = recorded(model, sample, joins=True)
-    program = Folder(tuple(sample.shape[2:]), noted, out, also=(TokenMixing,)).program()
+    try:
+        noted, out = recorded(model, sample)
+        program = Folder(tuple(sample.shape[2:]), noted, out, also=(TokenMixing,)).program()
+    except Unsupported as error:
+        raise Unsupported(f"this network cannot be packed: {error}") from error
     program = planned(program, sample, break_even)
     return Packed(with_limits(program) if steps == 1 else program)
 
 
-def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
+def recorded(model: nn.Module, sample: Tensor) -> tuple[list[Step], int]:
     """:func:`record` in evaluation mode; every module is then in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        return record(model, sample, joins=joins)
+        return record(model, sample)
     finally:
         for module, training in modes.items():
             module.training = training

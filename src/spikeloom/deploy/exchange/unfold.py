@@ -37,6 +37,7 @@ from spikeloom.layers import (
     ReLU,
     StepBatchNorm,
     TemporalEffectiveBatchNorm,
+    TokenMixing,
 )
 from spikeloom.registry import Unsupported
 
@@ -46,6 +47,7 @@ REASONS: dict[type[nn.Module], str] = {
     TemporalEffectiveBatchNorm: "its factor differs from step to step, and nodes know no steps",
     StepBatchNorm: "its statistics differ from step to step, and nodes know no steps",
     ReLU: "no primitive rectifies",
+    TokenMixing: "no primitive has weights from place to place that leave images; ONNX can say it",
 }
 
 
@@ -66,7 +68,8 @@ def graph_of(model: nn.Module, sample: Tensor) -> Graph:
     """
     if isinstance(model, Graph):
         return model
-    for name, layer in leaves(model):
+    for name, module in leaves(model):
+        layer = module.module if isinstance(module, OverTime) else module
         for kind, reason in REASONS.items():
             if isinstance(layer, kind):
                 raise Unsupported(f"{name}: {type(layer).__name__} cannot be exported: {reason}")
