@@ -1,5 +1,6 @@
 """NIR: every network that can be said comes back with the same spikes; the rest is refused."""
 
+from collections import OrderedDict
 from functools import partial
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from spikeloom.deploy import (
     to_nir,
     verify,
 )
+from spikeloom.deploy.exchange import nir_file
 from spikeloom.deploy.exchange.pieces import Delay, Heaviside, MultiSpike, Scale
 from spikeloom.functional import NO_DECAY, exponential
 from spikeloom.layers import (
@@ -31,10 +33,12 @@ from spikeloom.layers import (
     BatchNorm,
     CubaLIF,
     Linear,
+    Neuron,
     OverTime,
     RecurrentLIF,
     TemporalEffectiveBatchNorm,
 )
+from spikeloom.layers.learnable import NeuronValue
 from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG, STMixer
 from tests.deploy.golden_peers import currents
 
@@ -83,13 +87,56 @@ NETWORKS = {
 def test_a_network_comes_back_with_the_same_spikes(name, tmp_path):
     net, x_seq = NETWORKS[name](), 3 * torch.rand(T, N, *IMAGE)
     done = to_nir(net, tmp_path / "net.nir", x_seq)
-    assert done.agreement
+    neurons = [module for module in net.modules() if isinstance(module, Neuron)]
+    assert len(done.agreement) == len(neurons)  # none is left out of the comparison
     assert all(layer.differing == 0 for layer in done.agreement)
     again = from_nir(tmp_path / "net.nir")
     with torch.no_grad():
         assert torch.allclose(again(x_seq), net(x_seq), atol=1e-5)
     assert sum(layer.count for layer in done.agreement) > 0
     assert all(layer.differing == 0 for layer in verify(tmp_path / "net.nir"))
+
+
+def test_layers_that_run_twice_or_have_taken_names_or_none_are_compared_one_by_one(tmp_path):
+    x_seq = torch.rand(T, N, 3)
+    shared = LIF(v_threshold=0.2)
+    twice = nn.Sequential(OverTime(Linear(3, 3)), shared, OverTime(Linear(3, 3)), shared)
+    taken = nn.Sequential(OrderedDict(input=OverTime(Linear(3, 3)), output=LIF(v_threshold=0.2)))
+    for net, names in ((twice, ["1", "1_2"]), (taken, ["output_2"]), (LIF(), ["layer"])):
+        done = to_nir(net, tmp_path / "net.nir", x_seq)
+        assert [layer.layer for layer in done.agreement] == names
+        assert all(layer.differing == 0 for layer in done.agreement)
+
+
+@pytest.mark.parametrize("wrong", ["1", "2"])
+def test_a_file_that_does_something_else_is_refused_and_not_kept(wrong, monkeypatch, tmp_path):
+    def misread(path):
+        net = from_nir(path)
+        module = net.named()[wrong]
+        if isinstance(module, Neuron):
+            module.v_threshold = NeuronValue(0.6)
+        else:
+            module.module.weight.data *= 2
+        return net
+
+    net = nn.Sequential(Scale(torch.tensor(1.0)), LIF(v_threshold=0.3), OverTime(Linear(3, 2)))
+    net = Graph(
+        {str(i): layer for i, layer in enumerate(net)},
+        [("input", "0"), ("0", "1"), ("1", "2"), ("2", "output")], in_shape=(3,),
+    )  # fmt: skip
+    path = tmp_path / "net.nir"
+    path.write_bytes(b"what was there")
+    monkeypatch.setattr(nir_file, "from_nir", misread)
+    words = {"1": "of 36 spikes of 1 differ", "2": "what comes out is .* apart"}[wrong]
+    with pytest.raises(Unsupported, match=f"does not do what the network does: .*{words}"):
+        to_nir(net, path, torch.rand(T, N, 3))
+    assert [each.name for each in tmp_path.iterdir()] == ["net.nir"]
+    assert path.read_bytes() == b"what was there"
+
+
+def test_an_empty_sample_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the sample must hold something"):
+        to_nir(LIF(), tmp_path / "net.nir", torch.rand(T, 0, 3))
 
 
 @pytest.mark.parametrize("rule", ["euler", "exponential"])

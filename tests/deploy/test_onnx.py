@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from spikeloom.deploy import DamagedFileError, Unsupported, run_onnx, to_exported, to_onnx
-from spikeloom.layers import ALIF, LI, LIF, BatchNorm, RecurrentLIF
+from spikeloom.deploy.exchange import onnx_file
+from spikeloom.layers import ALIF, LI, LIF, BatchNorm, OverTime, RecurrentLIF
 from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG, STMixer
 
 pytest.importorskip("onnxruntime")
@@ -59,6 +60,16 @@ def test_an_exported_program_takes_any_batch():
         x_seq = torch.rand(T, count, *IMAGE)
         with torch.no_grad():
             torch.testing.assert_close(program(x_seq), net(x_seq))
+
+
+def test_a_file_that_does_something_else_is_refused_and_not_kept(monkeypatch, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"what was there")
+    monkeypatch.setattr(onnx_file, "run_onnx", lambda _, x_seq: x_seq[..., :2] + 1)
+    with pytest.raises(Unsupported, match=f"the logits of {N} of {N} samples differ"):
+        to_onnx(OverTime(nn.Linear(3, 2)), path, torch.rand(T, N, 3))
+    assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]
+    assert path.read_bytes() == b"what was there"
 
 
 def test_what_cannot_be_traced_is_refused():

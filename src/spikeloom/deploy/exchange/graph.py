@@ -14,6 +14,7 @@ from spikeloom.functional.sequence import check_sequence, sequence
 from spikeloom.layers import Temporal
 
 INPUT, OUTPUT = "input", "output"
+ALONE = "layer"  # the name of a layer that has none
 Edge = tuple[str, str]
 
 

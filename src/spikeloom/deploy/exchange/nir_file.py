@@ -74,7 +74,8 @@ def to_nir(
         The agreement of every neuron layer of the file as read back with the model.
     Raises:
         Unsupported: a layer that NIR cannot say, with the reason; ``nir`` is missing; or the file
-            read back does something else than the model.
+            read back does something else than the model, and is not kept.
+        ValueError: an empty sample, dt <= 0, or another rule.
         OSError: the file cannot be written.
     """
     nir, path = package("nir", "nir"), Path(path)
@@ -82,18 +83,19 @@ def to_nir(
         raise ValueError(f"dt must be > 0 seconds, got {dt}")
     if rule not in ("euler", "exponential"):
         raise ValueError(f"rule must be 'euler' or 'exponential', got {rule!r}")
+    if sample.numel() == 0:
+        raise ValueError(f"the sample must hold something, got the shape {tuple(sample.shape)}")
     graph = graph_of(model, sample)
     nodes = nir_graph(graph, dt=dt, rule=rule)
     expected = watched(model, sample)
     data = data_of(path)
     with _whole(path) as draft:
         nir.write(str(draft), nodes)
+        found = _activations(from_nir(draft), sample)
+        agreement = compare(expected, found)
+        error = check(agreement, expected[OUTPUT], found[OUTPUT], f"{path}, read back,")
     with _whole(data) as draft:
         nir.write_data(str(draft), _recording(nir, sample, expected, dt))
-    found = _activations(from_nir(path), sample)
-    agreement = compare(expected, found)
-    error = float((expected[OUTPUT] - found[OUTPUT]).abs().max())
-    check(agreement, f"{path}, read back,")
     return Exported(path, agreement, error, _notes(nodes), data)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.exchange.graph import INPUT, OUTPUT, Edge, Graph
+from spikeloom.deploy.exchange.graph import ALONE, INPUT, OUTPUT, Edge, Graph
 from spikeloom.deploy.exchange.pieces import Heaviside, Scale
 from spikeloom.deploy.fold import Folder
 from spikeloom.deploy.layers import pooling
@@ -223,7 +223,7 @@ class Unfolder:
         return Value((name,), (int(torch.Size(value.shape).numel()),))
 
     def _add(self, name: str, layer: nn.Module, entering: Sequence[str]) -> str:
-        base, count = name or "layer", 2
+        base, count = name or ALONE, 2
         name = base
         while name in self.layers or name in (INPUT, OUTPUT):
             name, count = f"{base}_{count}", count + 1
