@@ -134,6 +134,16 @@ def test_a_file_that_does_something_else_is_refused_and_not_kept(wrong, monkeypa
     assert path.read_bytes() == b"what was there"
 
 
+@pytest.mark.parametrize("dt", [0.0, -1.0, float("inf"), float("nan")])
+def test_steps_have_a_length(dt, tmp_path):
+    graph = nir_graph(Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,)))
+    for named in (None, "euler"):
+        with pytest.raises(ValueError, match="dt must be > 0 seconds"):
+            from_nir(graph, convention=named, dt=dt)
+    with pytest.raises(ValueError, match="dt must be > 0 seconds"):
+        to_nir(LIF(), tmp_path / "net.nir", torch.rand(T, N, 3), dt=dt)
+
+
 def test_an_empty_sample_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the sample must hold something"):
         to_nir(LIF(), tmp_path / "net.nir", torch.rand(T, 0, 3))

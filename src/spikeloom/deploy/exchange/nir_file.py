@@ -79,8 +79,8 @@ def to_nir(
         OSError: the file cannot be written.
     """
     nir, path = package("nir", "nir"), Path(path)
-    if not dt > 0:
-        raise ValueError(f"dt must be > 0 seconds, got {dt}")
+    if not 0 < dt < float("inf"):
+        raise ValueError(f"dt must be > 0 seconds and finite, got {dt}")
     if rule not in ("euler", "exponential"):
         raise ValueError(f"rule must be 'euler' or 'exponential', got {rule!r}")
     if sample.numel() == 0:
@@ -149,7 +149,10 @@ def from_nir(
             one input or output; ``nir`` is missing.
         DamagedFileError: the file is no NIR file or contradicts itself.
         FileNotFoundError: it is not there.
+        ValueError: dt <= 0.
     """
+    if dt is not None and not 0 < dt < float("inf"):
+        raise ValueError(f"dt must be > 0 seconds and finite, got {dt}")
     nodes, edges, about = flat(_read(path))
     chosen = named(convention) if convention is not None else None
     if chosen is not None and dt is None:
