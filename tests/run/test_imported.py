@@ -12,6 +12,7 @@ from spikeloom.deploy import Graph, Unsupported, from_nir, to_nir
 from spikeloom.layers import LIF, Linear, OverTime
 from spikeloom.run import session
 from spikeloom.run.config import ConfigError, load
+from spikeloom.run.energy import account
 from spikeloom.run.export import export
 from spikeloom.run.imported import import_nir
 from tests.cli.conftest import answer, call
@@ -70,6 +71,19 @@ def test_an_imported_network_is_a_finished_run(file: Path, tmp_path: Path) -> No
     x_seq = 2 * torch.rand(5, 3, 1, 8, 8)
     ours = from_nir(tmp_path / "ours.nir")  # with metadata, and images as its input
     assert torch.equal(ours(x_seq), net()(x_seq.flatten(2)))
+
+
+@pytest.mark.parametrize("convention", ["norse", "sinabs"])
+def test_an_imported_network_is_accounted_for_without_a_twin(
+    convention: str, file: Path, tmp_path: Path
+) -> None:
+    import_nir(file, convention=convention, out=tmp_path / "run", overrides=DIGITS)
+    found = account(tmp_path / "run", samples=2)
+    assert {network["network"] for network in found["networks"]} == {"spiking"}
+    assert "no ReLU twin: the model 'nir' has neurons of its own" in found["notes"][0]
+    config = load(tmp_path / "run" / "config.toml", ["run.twin=true"])
+    with pytest.raises(ConfigError, match=r"'nir' has neurons of its own.* set run.twin=false"):
+        session.train(config, tmp_path / "again")
 
 
 def test_an_imported_network_learns_on(file: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.exchange.graph import ALONE, INPUT, OUTPUT, Graph
-from spikeloom.deploy.exchange.pieces import MultiSpike
+from spikeloom.deploy.exchange.pieces import SPIKING
 from spikeloom.layers import Neuron
 from spikeloom.registry import Unsupported
 
@@ -72,8 +72,7 @@ def watched(model: nn.Module, x_seq: Tensor) -> dict[str, Tensor]:
     if isinstance(model, Graph):
         with torch.no_grad():
             values = model.activations(x_seq)
-        kinds = (Neuron, MultiSpike)
-        spiking = {name for name, layer in model.named().items() if isinstance(layer, kinds)}
+        spiking = {name for name, layer in model.named().items() if isinstance(layer, SPIKING)}
         return {name: value for name, value in values.items() if name in spiking | {OUTPUT}}
     seen: dict[str, Tensor] = {}
     modes = {module: module.training for module in model.modules()}
