@@ -450,6 +450,40 @@ def test_damaged_files_are_refused(tmp_path):
         verify(path)
 
 
+ONE = np.ones(3)
+SPIKES = nir.LIF(2 * ONE, ONE, 0 * ONE, ONE)
+MAP = nir.Affine(np.ones((3, 3)), ONE)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ({"a": nir.Affine(np.ones((5, 3)), np.ones(5)), "b": SPIKES}, r"b.* of shape \(5,\)"),
+        ({"a": nir.Affine(np.ones((3, 4)), ONE), "b": SPIKES}, r"a cannot .* of shape \(3,\)"),
+        ({"a": nir.Conv2d((4, 4), np.ones((3, 2, 3, 3)), 1, 0, 1, 1, ONE)}, "a cannot take"),
+        ({"a": nir.Affine(np.full((3, 3), np.nan), ONE)}, "a: this Affine .* NaN"),
+        ({"a": nir.Delay(-ONE)}, "a: delays of -1 to -1 steps"),
+        ({"a": nir.LIF(0 * ONE, ONE, 0 * ONE, ONE)}, "a: LIF does not work .* keep must be"),
+        ({"a": SPIKES, "a.drive": MAP}, "a: a part of it would be a.drive"),
+        ({"a.input": MAP, "a": nir.NIRGraph.from_list(SPIKES)}, "two nodes a.input"),
+    ],
+)
+def test_files_whose_nodes_do_not_fit_are_refused_by_name(nodes, words):
+    """None of them ends in an error of torch or numpy, or in a warning."""
+    row = {"input": nir.Input(np.array([3])), **nodes, "output": nir.Output(np.array([3]))}
+    row["input"].input_type = {"input": np.array([3])}
+    graph = nir.NIRGraph(row, [*pairwise(row)], type_check=False)
+    with pytest.raises((Unsupported, DamagedFileError), match=words):
+        from_nir(graph, convention="euler", dt=1.0)
+
+
+def test_what_enters_a_node_has_one_shape():
+    layers = {"a": OverTime(Linear(3, 1)), "b": LIF()}
+    edges = [("input", "a"), ("input", "b"), ("a", "b"), ("b", "output")]
+    with pytest.raises(ValueError, match=r"b gets samples of shapes \[\(3,\), \(1,\)\]"):
+        Graph(layers, edges, in_shape=(3,))(torch.rand(T, N, 3))
+
+
 def test_a_node_that_contradicts_its_metadata_is_refused():
     graph = nir_graph(Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,)))
     graph.nodes["a"].tau = 2 * graph.nodes["a"].tau

@@ -169,6 +169,8 @@ def from_nir(
         if name not in ends:
             chain = _chain(name, node, chosen, dt)
             places = [f"{name}.{suffix}" if suffix else name for suffix, _ in chain]
+            if taken := [place for place in places if place != name and place in nodes]:
+                raise Unsupported(f"{name}: a part of it would be {taken[0]}, which is a node, too")
             layers |= zip(places, (layer for _, layer in chain), strict=True)
             first[name] = places[0]
             inner += pairwise(places)
@@ -198,7 +200,9 @@ def _graph(
         delayed = [(source, first.get(target, target)) for source, target in pairs]
     try:
         in_shape = tuple(int(size) for size in np.atleast_1d(shape))
-        return Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=at_rest)
+        graph = Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=at_rest)
+        _shapes(graph)
+        return graph
     except ValueError as error:
         raise DamagedFileError(f"this graph cannot run: {error}") from error
 
@@ -282,7 +286,12 @@ def _chain(
     if kind in ("Input", "Output"):  # of a graph within
         return [("", nn.Identity())]
     if kind not in NEURONS:
-        return [("", layer_from(name, node, dt))]
+        try:
+            return [("", layer_from(name, node, dt))]
+        except (Unsupported, DamagedFileError):
+            raise
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise DamagedFileError(f"{name}: this {kind} cannot be read: {error!r}") from error
     about = (node.metadata or {}).get(OURS)
     if chosen is not None:
         assert dt is not None
