@@ -43,7 +43,7 @@ def network(kind: str, reader: str) -> tuple[nn.Module, dict[str, Any]]:
     options |= {"decay_input": reader != "snntorch", "tau": 2.0}
     if reader == "sinabs":
         how = {"dt": 1.0, "rule": "exponential"}
-        # so high that none fires twice in a step, as neurons there would
+        # high, as neurons there may fire several times in a step
         options = {
             "decay": exponential(2.0),
             "v_threshold": 1.0 if kind == "convolutional" else 0.6,
@@ -88,8 +88,8 @@ def read_sinabs(path: Path, x_seq: Tensor) -> Tensor:
     import nir
     from sinabs.nir import from_nir
 
-    y = from_nir(nir.read(str(path)), batch_size=1)(x_seq.flatten(0, 1))
-    return (y[0] if isinstance(y, tuple) else y).unflatten(0, (T, 1))
+    # of a whole sequence at once, an edge that leads back would bring nothing
+    return stepped(from_nir(nir.read(str(path)), batch_size=1), x_seq)
 
 
 def stepped(net: Any, x_seq: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ def test_no_event_is_lost_and_order_in_the_file_does_not_matter(time, T, by):
         (lambda: Bins(1, (1,), by="count", width=1.0), "width"),
         (lambda: Bins(1, (1,), width=0.0), "width"),
         (lambda: Bins(1, (1,))(events([])), "without events"),
+        (lambda: Bins(2, (1,), width=5.0)(events([-1, 3])), "times begin at -1"),
         (lambda: Bins(1, (2,))(events([0], [2])), "on an axis of 2 places"),
         (lambda: Bins(1, (2, 2))(events([0])), "places have 1 axes"),
         (lambda: Events(np.zeros(2), (np.zeros(3),)), "one entry in each array"),

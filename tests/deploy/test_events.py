@@ -22,6 +22,9 @@ from spikeloom.layers import (
     Conv2d,
     Linear,
     OverTime,
+    RecurrentLIF,
+    ReLU,
+    TemporalEffectiveBatchNorm,
     late_spikes,
     ruled,
     spikes,
@@ -255,8 +258,17 @@ REFUSED = {
     r"features.1: StepBatchNorm scales each step differently": lambda: built(
         SpikingVGG, (4,), (9,), norm=lambda c: StepBatchNorm(c, T=4)
     ),
-    r"features.2: .*ALIF": lambda: built(
-        SpikingVGG, (4,), (9,), norm=lambda c: BatchNorm(c), neuron=lambda s: ALIF()
+    r"features.1: Temporal.* scales each step differently": lambda: built(
+        SpikingVGG, (4,), (9,), norm=lambda c: TemporalEffectiveBatchNorm(c, T=4)
+    ),
+    r"features.2: ALIF neurons are not built for events": lambda: built(
+        SpikingVGG, (4,), (9,), neuron=lambda s: ALIF()
+    ),
+    r"features.2: RecurrentLIF neurons are not built": lambda: built(
+        SpikingVGG, (4,), (9,), neuron=RecurrentLIF
+    ),
+    r"features.2: ReLU puts out numbers at every step": lambda: built(
+        SpikingVGG, (4,), (9,), neuron=lambda s: ReLU()
     ),
     r"1: leaky integrators send numbers": lambda: nn.Sequential(
         OverTime(Conv2d(2, 3, 1, bias=False)), LI(), lif()

@@ -17,6 +17,7 @@ from spikeloom.layers import (
     DoubleExponential,
     OverTime,
     RecurrentLIF,
+    TokenMixing,
 )
 from spikeloom.learning import BPTT, Batch, Progress
 from spikeloom.losses.rate import RateCrossEntropy
@@ -146,6 +147,17 @@ def test_weights_have_so_many_levels(bits: int) -> None:
     assert float((weight - model[0].module.weight.detach()).abs().max()) <= float(largest) / (
         2 ** (bits - 1) - 1
     ) / 2 + 1e-6  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [OverTime(TokenMixing(4, 9, 2)), OverTime(nn.Conv1d(4, 5, 3)), RecurrentLIF((4, 9), tau=2.0)],
+)
+def test_weights_of_all_kinds_of_layers_are_rounded(layer: nn.Module) -> None:
+    model = nn.Sequential(layer, LIF()).eval()
+    chip = faulty(model, Faults(bits=2), torch.randn(3, 2, 4, 9))
+    inner: Any = chip[0].module if isinstance(layer, OverTime) else chip[0]
+    assert len(inner.weight.detach().unique()) <= 3
 
 
 def test_a_chip_is_trained_on_through_its_rounded_weights() -> None:

@@ -1,5 +1,6 @@
 """NIR: every network that can be said comes back with the same spikes; the rest is refused."""
 
+from collections import OrderedDict
 from functools import partial
 from itertools import pairwise
 
@@ -11,7 +12,6 @@ from torch import nn
 from spikeloom.deploy import (
     CONVENTIONS,
     PRIMITIVES,
-    DamagedFileError,
     Graph,
     Unsupported,
     from_nir,
@@ -20,6 +20,7 @@ from spikeloom.deploy import (
     to_nir,
     verify,
 )
+from spikeloom.deploy.exchange import nir_file
 from spikeloom.deploy.exchange.pieces import Delay, Heaviside, MultiSpike, Scale
 from spikeloom.functional import NO_DECAY, exponential
 from spikeloom.layers import (
@@ -31,11 +32,14 @@ from spikeloom.layers import (
     BatchNorm,
     CubaLIF,
     Linear,
+    Neuron,
     OverTime,
     RecurrentLIF,
     TemporalEffectiveBatchNorm,
 )
-from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
+from spikeloom.layers.learnable import NeuronValue
+from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG, STMixer
+from tests.deploy.golden_peers import currents
 
 nir = pytest.importorskip("nir")
 T, N, IMAGE = 4, 3, (3, 8, 8)
@@ -58,6 +62,8 @@ def built(model, *arguments, neuron=EAGER, **options):
 NETWORKS = {
     "vgg, max-pooling": lambda: built(SpikingVGG, (8, "P", 8), (12,), pool="max"),
     "vgg, leaky read-out": lambda: built(SpikingVGG, (8, "P"), (12,), readout=LI),
+    "densenet": lambda: built(SpikingDenseNet, (2, 1), growth=2, stem=4),
+    "stmixer of convolutions": lambda: built(STMixer, 2, 8, 2, mixer="conv"),
     "resnet, standard": lambda: built(SpikingResNet, (4, 8), (1, 2), (6,)),
     "resnet, sew": lambda: built(SpikingResNet, (4, 8), (1, 2), residual="sew"),
     "resnet, membrane": lambda: built(SpikingResNet, (4, 8), (1, 2), residual="membrane"),
@@ -80,13 +86,66 @@ NETWORKS = {
 def test_a_network_comes_back_with_the_same_spikes(name, tmp_path):
     net, x_seq = NETWORKS[name](), 3 * torch.rand(T, N, *IMAGE)
     done = to_nir(net, tmp_path / "net.nir", x_seq)
-    assert done.agreement
+    neurons = [module for module in net.modules() if isinstance(module, Neuron)]
+    assert len(done.agreement) == len(neurons)  # none is left out of the comparison
     assert all(layer.differing == 0 for layer in done.agreement)
     again = from_nir(tmp_path / "net.nir")
     with torch.no_grad():
         assert torch.allclose(again(x_seq), net(x_seq), atol=1e-5)
     assert sum(layer.count for layer in done.agreement) > 0
     assert all(layer.differing == 0 for layer in verify(tmp_path / "net.nir"))
+
+
+def test_layers_that_run_twice_or_have_taken_names_or_none_are_compared_one_by_one(tmp_path):
+    x_seq = torch.rand(T, N, 3)
+    shared = LIF(v_threshold=0.2)
+    twice = nn.Sequential(OverTime(Linear(3, 3)), shared, OverTime(Linear(3, 3)), shared)
+    taken = nn.Sequential(OrderedDict(input=OverTime(Linear(3, 3)), output=LIF(v_threshold=0.2)))
+    for net, names in ((twice, ["1", "1_2"]), (taken, ["output_2"]), (LIF(), ["layer"])):
+        done = to_nir(net, tmp_path / "net.nir", x_seq)
+        assert [layer.layer for layer in done.agreement] == names
+        assert all(layer.differing == 0 for layer in done.agreement)
+
+
+@pytest.mark.parametrize("wrong", ["1", "2"])
+def test_a_file_that_does_something_else_is_refused_and_not_kept(wrong, monkeypatch, tmp_path):
+    def misread(path):
+        net = from_nir(path)
+        module = net.named()[wrong]
+        if isinstance(module, Neuron):
+            module.v_threshold = NeuronValue(0.6)
+        else:
+            module.module.weight.data *= 2
+        return net
+
+    net = nn.Sequential(Scale(torch.tensor(1.0)), LIF(v_threshold=0.3), OverTime(Linear(3, 2)))
+    net = Graph(
+        {str(i): layer for i, layer in enumerate(net)},
+        [("input", "0"), ("0", "1"), ("1", "2"), ("2", "output")], in_shape=(3,),
+    )  # fmt: skip
+    path = tmp_path / "net.nir"
+    path.write_bytes(b"what was there")
+    monkeypatch.setattr(nir_file, "from_nir", misread)
+    words = {"1": "of 36 spikes of 1 differ", "2": "what comes out is .* apart"}[wrong]
+    with pytest.raises(Unsupported, match=f"does not do what the network does: .*{words}"):
+        to_nir(net, path, torch.rand(T, N, 3))
+    assert [each.name for each in tmp_path.iterdir()] == ["net.nir"]
+    assert path.read_bytes() == b"what was there"
+
+
+@pytest.mark.parametrize("dt", [0.0, -1.0, float("inf"), float("nan")])
+def test_steps_have_a_length(dt, tmp_path):
+    graph = nir_graph(Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,)))
+    for named in (None, "euler"):
+        with pytest.raises(ValueError, match="dt must be > 0 seconds"):
+            from_nir(graph, convention=named, dt=dt)
+    with pytest.raises(ValueError, match="dt must be > 0 seconds"):
+        to_nir(LIF(), tmp_path / "net.nir", torch.rand(T, N, 3), dt=dt)
+
+
+def test_an_empty_sample_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the sample must hold something"):
+        to_nir(LIF(), tmp_path / "net.nir", torch.rand(T, 0, 3))
 
 
 @pytest.mark.parametrize("rule", ["euler", "exponential"])
@@ -276,6 +335,21 @@ def test_the_bias_of_a_map_that_leads_back_is_there_from_the_first_step_or_not(t
     assert [spikes[0].any().item() for spikes in fired] == [False, False, True]
 
 
+def test_a_cycle_runs_as_in_sinabs_step_by_step():
+    one = np.ones(2)
+    back = np.array([[0.25, -0.5], [0.5, 0.25]], np.float32)
+    nodes = {
+        "input": nir.Input({"input": np.array([2])}),
+        "fire": nir.LIF(2 * one, one, 0 * one, one),
+        "back": nir.Affine(back, np.array([1, -1], np.float32)),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    edges = [("input", "fire"), ("fire", "back"), ("back", "fire"), ("fire", "output")]
+    net = from_nir(nir.NIRGraph(nodes, edges, type_check=False), convention="sinabs")
+    by_sinabs = "011030231111103123111110"  # 2.0.3, called with one step at a time and its state
+    assert "".join(str(int(s)) for s in net(currents()).flatten()) == by_sinabs
+
+
 def test_a_graph_within_a_graph_is_flattened():
     one = np.ones(2)
     lif = nir.LIF(tau=2 * one, r=one, v_leak=0 * one, v_threshold=0.5 * one)
@@ -333,7 +407,11 @@ def test_neurons_of_sinabs_fire_several_times_a_step():
             lambda: built(SpikingMLP, (4,), norm=lambda c: TemporalEffectiveBatchNorm(c, T=T)),
             "stages.0.1: .* differs from step to step",
         ),
-        (lambda: built(SpikingDenseNet, (1,), growth=2, stem=4), "calls cat"),
+        (lambda: built(STMixer, 1, 8, 2), r"stages.0.0.body.4: TokenMixing .* leave images"),
+        (
+            lambda: built(STMixer, 1, 8, 2, mixer="attention"),
+            "calls flatten after stages.0.0.body.query.2",
+        ),
         (
             lambda: built(SpikingResNet, (4,), (1,), residual="membrane", stem="imagenet"),
             "stem.2: MaxPool2d of real values",
@@ -343,59 +421,3 @@ def test_neurons_of_sinabs_fire_several_times_a_step():
 def test_what_nir_cannot_say_is_refused_by_name(make, words):
     with pytest.raises(Unsupported, match=words):
         graph_of(make(), torch.rand(T, N, *IMAGE))
-
-
-def test_a_neuron_that_keeps_nothing_has_no_exponential_time_constant(tmp_path):
-    net = nn.Sequential(OverTime(Linear(3, 2)), LIF(decay=exponential(1e-9)))
-    with pytest.raises(Unsupported, match="1: keeps 0 to 0 of its state"):
-        to_nir(net, tmp_path / "net.nir", torch.rand(2, 2, 3), rule="exponential")
-    assert not list(tmp_path.iterdir())
-
-
-def test_damaged_files_are_refused(tmp_path):
-    path = tmp_path / "net.nir"
-    with pytest.raises(FileNotFoundError):
-        from_nir(path)
-    path.write_bytes(b"no HDF5")
-    with pytest.raises(DamagedFileError, match="no NIR file"):
-        from_nir(path)
-    net = nn.Sequential(OverTime(Linear(3, 2)), LIF())
-    to_nir(net, path, torch.rand(2, 2, 3))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedFileError):
-        from_nir(path)
-    path.write_bytes(whole)
-    path.with_suffix(".data.nir").write_bytes(b"")
-    with pytest.raises(DamagedFileError):
-        verify(path)
-
-
-def test_a_node_that_contradicts_its_metadata_is_refused():
-    graph = nir_graph(Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,)))
-    graph.nodes["a"].tau = 2 * graph.nodes["a"].tau
-    with pytest.raises(DamagedFileError, match="its tau is not what its metadata say"):
-        from_nir(graph)
-    del graph.nodes["a"].metadata["spikeloom"]["fires"]
-    with pytest.raises(DamagedFileError, match="metadata are damaged"):
-        from_nir(graph)
-
-
-def test_without_the_package_the_error_says_how_to_get_it(monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "nir", None)
-    with pytest.raises(Unsupported, match=r"pip install 'spikeloom\[nir\]'"):
-        from_nir(tmp_path / "net.nir")
-    with pytest.raises(Unsupported, match=r"pip install 'spikeloom\[nir\]'"):
-        to_nir(nn.Identity(), tmp_path / "net.nir", torch.rand(2, 2, 3))
-
-
-def test_graphs_that_cannot_run_are_refused():
-    with pytest.raises(ValueError, match="leads to no layer"):
-        Graph({"a": LIF()}, [("input", "b")], in_shape=(2,))
-    with pytest.raises(ValueError, match="there twice"):
-        Graph({"a": LIF()}, [("input", "a"), ("input", "a"), ("a", "output")], in_shape=(2,))
-    with pytest.raises(ValueError, match="nothing enters a"):
-        Graph({"a": LIF()}, [("a", "output")], in_shape=(2,))
-    graph = Graph({"a": LIF()}, [("input", "a"), ("a", "output")], in_shape=(2,))
-    with pytest.raises(ValueError, match=r"built for samples of shape \(2,\)"):
-        graph(torch.rand(2, 2, 3))

@@ -7,18 +7,20 @@ import torch
 from torch import nn
 
 from spikeloom.deploy import DamagedFileError, Unsupported, run_onnx, to_exported, to_onnx
+from spikeloom.deploy.exchange import onnx_file
 from spikeloom.layers import (
     ALIF,
     LI,
     LIF,
     BatchNorm,
     OSQuant,
+    OverTime,
     RecurrentLIF,
     transform_of,
     transform_weights,
 )
 from spikeloom.layers.sub_bit import sub_bit
-from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG
+from spikeloom.models import SpikingDenseNet, SpikingMLP, SpikingResNet, SpikingVGG, STMixer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -33,6 +35,10 @@ FAMILIES = {
     ),
     "resnet, standard": lambda: SpikingResNet((4,), (1,), neuron=lif, **COMMON),
     "densenet": lambda: SpikingDenseNet((1, 1), growth=2, stem=4, neuron=lif, **COMMON),
+    "stmixer": lambda: STMixer(2, 8, 2, neuron=lif, mixer=["stm", "conv"], **COMMON),
+    "stmixer, attention": lambda: STMixer(
+        1, 8, 2, neuron=lif, mixer="attention", patch="sps", **COMMON
+    ),
     "mlp, adaptive": lambda: SpikingMLP((6,), neuron=partial(ALIF, v_threshold=0.5), **COMMON),
     "mlp, recurrent": lambda: SpikingMLP((6,), neuron=RecurrentLIF, **COMMON),
 }
@@ -84,6 +90,16 @@ def test_what_onnx_cannot_say_is_refused(tmp_path):
     with pytest.raises(Unsupported, match=r"Middle cannot be said in ONNX: .*median"):
         to_onnx(Middle(), tmp_path / "net.onnx", torch.rand(T, N, 3))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_does_something_else_is_refused_and_not_kept(monkeypatch, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"what was there")
+    monkeypatch.setattr(onnx_file, "run_onnx", lambda _, x_seq: x_seq[..., :2] + 1)
+    with pytest.raises(Unsupported, match=f"the logits of {N} of {N} samples differ"):
+        to_onnx(OverTime(nn.Linear(3, 2)), path, torch.rand(T, N, 3))
+    assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]
+    assert path.read_bytes() == b"what was there"
 
 
 def test_what_cannot_be_traced_is_refused():

@@ -79,7 +79,8 @@ def test_what_cannot_be_tried_is_refused(chips: Chips, message: str, runs: Path)
 
 def test_the_verb_prints_a_table_or_json(runs: Path) -> None:
     words = ("faults", runs / "bptt", "--threshold", 0.1, "--threshold", 0.3, "--chips", 2)
-    said = call(*words, "--test", 20)
+    said = call(*words, "--delay", 1, "--test", 20)
+    assert "spikes lost" in said.stdout
     assert "faults-threshold.svg" in said.stderr
     assert "mean ± sd over 2 chips" in said.stdout
     found = answer(*words, "--dead", 0.2, "--delay", 1)

@@ -12,6 +12,7 @@ from spikeloom.deploy import Graph, Unsupported, from_nir, to_nir
 from spikeloom.layers import LIF, Linear, OverTime
 from spikeloom.run import session
 from spikeloom.run.config import ConfigError, load
+from spikeloom.run.energy import account
 from spikeloom.run.export import export
 from spikeloom.run.imported import import_nir
 from spikeloom.run.packed import score_packed
@@ -80,6 +81,19 @@ def test_a_packed_file_does_not_say_where_the_network_lay(tmp_path: Path) -> Non
     export(folder, packed=packed)
     assert str(tmp_path).encode() not in packed.read_bytes()
     assert score_packed(packed)["accuracy"] == session.score(folder)["accuracy"]
+
+
+@pytest.mark.parametrize("convention", ["norse", "sinabs"])
+def test_an_imported_network_is_accounted_for_without_a_twin(
+    convention: str, file: Path, tmp_path: Path
+) -> None:
+    import_nir(file, convention=convention, out=tmp_path / "run", overrides=DIGITS)
+    found = account(tmp_path / "run", samples=2)
+    assert {network["network"] for network in found["networks"]} == {"spiking"}
+    assert "no ReLU twin: the model 'nir' has neurons of its own" in found["notes"][0]
+    config = load(tmp_path / "run" / "config.toml", ["run.twin=true"])
+    with pytest.raises(ConfigError, match=r"'nir' has neurons of its own.* set run.twin=false"):
+        session.train(config, tmp_path / "again")
 
 
 def test_an_imported_network_learns_on(file: Path, tmp_path: Path) -> None:

@@ -134,12 +134,13 @@ def fault_table(found: Mapping[str, Any]) -> Table:
     """Test accuracy on faulty chips: mean and spread over chips."""
     calibrated = found["calibrate"] > 0
     after = [f"after {found['calibrate']} updates"] if calibrated else []
-    table = grid("fault", "strength", "test accuracy", *after, right=(1,))
+    lost = ["spikes lost"] if any("lost" in row for row in found["rows"]) else []
+    table = grid("fault", "strength", "test accuracy", *after, *lost, right=(1,))
     table.title, table.title_justify, table.title_style = _chips(found["chips"]), "left", "bold"
     table.add_row("none", "", _value("accuracy", found["faultless"]))
     for row in found["rows"]:
         keys = ("accuracy", "calibrated") if calibrated else ("accuracy",)
-        cells = [_spread(row[key]) for key in keys]
+        cells = [_spread(row[key]) for key in (*keys, *(["lost"] if "lost" in row else []))]
         table.add_row(row["fault"], f"{row['strength']:g}", *cells)
     return table
 

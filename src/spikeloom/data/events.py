@@ -100,6 +100,11 @@ class Bins:
                 raise ValueError(
                     f"events at {int(at.min())} to {int(at.max())} on an axis of {side} places"
                 )
+        if self.width is not None and not float(events.time.min()) >= 0:
+            raise ValueError(
+                f"times begin at {events.time.min()}; with a width they count from 0 on, when the "
+                "recording began"
+            )
         step = self._steps(events.time)
         kept = step < self.T
         flat = np.ravel_multi_index((step[kept], *(at[kept] for at in events.place)), self._sides)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from spikeloom.layers import Membrane
+from spikeloom.deploy.energy.fan_out import MAPS
+from spikeloom.layers import Membrane, Temporal
 from spikeloom.layers.late_spikes import arrivals
 from spikeloom.layers.learnable import LearntDecay, NeuronValue
 from spikeloom.registry import Unsupported
@@ -102,7 +103,8 @@ def faulty(model: nn.Module, faults: Faults, inputs: Tensor, *, chip: int = 0) -
             layer.register_forward_hook(SpikeDelay(faults.delay, seed))
     if faults.bits is not None:
         for module in list(twin.modules()):
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            own = isinstance(module, Temporal) and "weight" in module._parameters
+            if own or isinstance(module, MAPS):
                 parametrize.register_parametrization(module, "weight", Rounded(faults.bits))
     return twin
 

@@ -97,8 +97,8 @@ class Folder:
             raise Unsupported("the network has no layer that computes anything")
         if len(self.out_shape) not in (1, 3):
             raise Unsupported(
-                f"the network returns samples of shape {self.out_shape}, a packed one vectors [K] "
-                "or images [C, H, W]; end it with a flattening"
+                f"the network returns samples of shape {self.out_shape}, expected vectors [K] or "
+                "images [C, H, W]; end it with a flattening"
             )
         return Program(self.in_shape, tuple(self.nodes), len(self.out_shape) == 1)
 
@@ -203,9 +203,7 @@ class Folder:
         shapes = [self._shape(v) if isinstance(v, int) else v.shape for v in values]
         for one, other in (samples, shapes):
             if one != other:
-                raise Unsupported(
-                    f"{step.name}: adds {one} and {other}; in a packed network both have one shape"
-                )
+                raise Unsupported(f"{step.name}: adds {one} and {other}; both must have one shape")
 
     def _pool(
         self, step: Step, layer: nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d, source: int

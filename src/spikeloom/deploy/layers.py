@@ -58,7 +58,7 @@ def stateless(
         raise Unsupported(
             f"{name}: {kind} scales each step differently, which folds into no weights"
         )
-    raise Unsupported(f"{name}: no packed form of {type(inner).__name__}")
+    raise Unsupported(f"{name}: {type(inner).__name__} has no such form")
 
 
 def zeros(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -126,7 +126,9 @@ def _looks(
     if isinstance(layer, nn.Linear):
         return (layer.out_features, *shape), Window(shape[1:])
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise Unsupported(f"{name}: pads by {layer.padding!r} with {layer.padding_mode}")
+        raise Unsupported(
+            f"{name}: pads by {layer.padding!r} with {layer.padding_mode}; give numbers of zeros"
+        )
     window = Window(
         _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding), _pair(layer.dilation)
     )
@@ -212,7 +214,7 @@ def neurons_of(
         return Neurons("li", {"decay": _fixed(name, layer.decay.now(), sample, shape, dtype)}, name)
     kind = operator_of(layer.function)
     if kind is None or kind not in kinds:
-        raise Unsupported(f"{name}: no packed form of {type(layer).__name__} neurons")
+        raise Unsupported(f"{name}: {type(layer).__name__} neurons have no such form")
     if type(layer).forward is not Neuron.forward:
         raise Unsupported(f"{name}: {type(layer).__name__} has a forward of its own")
     unused = ("surrogate", "detach_reset")

@@ -1,7 +1,7 @@
 """What a model does with a sample: its layers and additions in the order they run.
 
 The model itself is run, whatever its ``forward`` looks like; what lies between the layers may only
-be additions and, where asked for, channels put side by side.
+be additions, and channels put side by side.
 """
 
 from collections.abc import Iterator
@@ -47,23 +47,22 @@ class Step:
     shape: tuple[int, ...]
 
 
-def record(model: nn.Module, x_seq: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
+def record(model: nn.Module, x_seq: Tensor) -> tuple[list[Step], int]:
     """Run a model and return its steps, and the number of the value that came out; 0 went in.
 
     Args:
         model: the model.
         x_seq: what it gets.
-        joins: whether channels may be put side by side.
     Raises:
         Unsupported: something other than layers and additions made a value that is used.
     """
-    recorder = Recorder(x_seq, joins=joins)
+    recorder = Recorder(x_seq)
     with torch.no_grad(), recorder.watching(model), recorder:
         out = model(x_seq)
     if not isinstance(out, Tensor) or recorder.number(out) is None:
         raise Unsupported(
-            f"{type(model).__name__} returns what none of its layers made; a network that can be "
-            "packed returns the output of its last layer"
+            f"{type(model).__name__} returns what none of its layers made; return the output of "
+            "the last one"
         )
     number = recorder.number(out)
     assert number is not None
@@ -73,9 +72,8 @@ def record(model: nn.Module, x_seq: Tensor, *, joins: bool = False) -> tuple[lis
 class Recorder(TorchFunctionMode):
     """Notes layers and additions while a model runs."""
 
-    def __init__(self, x_seq: Tensor, *, joins: bool = False) -> None:
+    def __init__(self, x_seq: Tensor) -> None:
         super().__init__()
-        self.joins = joins
         self.steps: list[Step] = []
         self._seen: list[Tensor] = [x_seq]  # kept, so that no other tensor gets their address
         self._numbers = {id(x_seq): 0}
@@ -93,7 +91,7 @@ class Recorder(TorchFunctionMode):
             for name, layer in leaves(model):
                 if isinstance(layer, Temporal) and layer.rule is not dynamics:
                     raise Unsupported(
-                        f"{name}: its rule was replaced; pack the network outside of ruled(...)"
+                        f"{name}: its rule was replaced; do this outside of ruled(...)"
                     )
                 _check_unaltered(name, layer)
                 before = layer.register_forward_pre_hook(self._enter)
@@ -138,13 +136,13 @@ class Recorder(TorchFunctionMode):
         if self._inside or not isinstance(out, Tensor):
             return out
         name = getattr(func, "__name__", str(func))
-        if self.joins and func is torch.cat and (kwargs or {}).get("dim", args[-1]) == CHANNELS:
+        if func is torch.cat and (kwargs or {}).get("dim", args[-1]) == CHANNELS:
             self._note(f"{self._last} + others", Joined(), tuple(args[0]), out)
             return out
         if name not in ADDITIONS or kwargs or not all(isinstance(a, Tensor) for a in args):
             raise Unsupported(
                 f"the model calls {name} {f'after {self._last}' if self._last else 'on its input'};"
-                " between the layers of a network that can be packed only values are added"
+                " between layers values can only be added, or put side by side as channels"
             )
         self._note(f"{self._last} + shortcut", None, args, out)
         return out
@@ -156,13 +154,12 @@ def _check_unaltered(name: str, layer: nn.Module) -> None:
         kind = type(module).__name__
         if module._forward_hooks or module._forward_pre_hooks:
             raise Unsupported(
-                f"{name}: {kind} has forward hooks, which a packed network would not run; "
-                "remove them before packing"
+                f"{name}: {kind} has forward hooks, which would not come along; remove them"
             )
         if "forward" in vars(module):
             raise Unsupported(
                 f"{name}: the forward of this {kind} was replaced; "
-                "a packed network would do what the class does"
+                "what is made of it would do what the class does"
             )
 
 
@@ -184,12 +181,12 @@ def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def recorded(model: nn.Module, sample: Tensor, *, joins: bool = False) -> tuple[list[Step], int]:
+def recorded(model: nn.Module, sample: Tensor) -> tuple[list[Step], int]:
     """:func:`record` in evaluation mode; every module is then in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        return record(model, sample, joins=joins)
+        return record(model, sample)
     finally:
         for module, training in modes.items():
             module.training = training

@@ -19,7 +19,7 @@ from spikeloom.deploy.energy import (
     quantised,
     read_constants,
 )
-from spikeloom.layers import Neuron
+from spikeloom.deploy.exchange.pieces import SPIKING
 from spikeloom.report.energy import ENERGY
 from spikeloom.run.aside import aside, reseed
 from spikeloom.run.build import build
@@ -83,7 +83,7 @@ def account(
         raise ConfigError(f"operations are counted on at least one sample, got {samples}")
     costs = _constants(constants)
     own = _trained("spiking", folder, weights, root)
-    spiking = any(isinstance(module, Neuron) for module in own.model.modules())
+    spiking = any(isinstance(module, SPIKING) for module in own.model.modules())
     twin, note = _twin(folder, root) if spiking else (None, "a network without spiking neurons")
     own = own if spiking else Subject("twin", own.task, own.model, own.weights)
     found: dict[str, Any] = {

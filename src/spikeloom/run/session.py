@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from inspect import signature
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,16 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
 
 
 def twin_of(config: Config) -> Config:
-    """The same run with rectifiers for neurons and one time step."""
+    """The same run with rectifiers for neurons and one time step.
+
+    Raises:
+        ConfigError: the model has neurons of its own.
+    """
+    model = config.model.name
+    if "neuron" not in signature(find("model", model).build).parameters:
+        raise ConfigError(
+            f"the model {model!r} has neurons of its own, which no rectifiers replace"
+        )
     tree = config.model_dump(mode="json", exclude_none=True)
     tree["model"] |= {"neuron": {"name": "relu"}, "T": 1}
     if config.model.encoder.name != RECORDED:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from spikeloom.deploy.events.wiring import MAX_POOLING, Constants, Wiring
 from spikeloom.deploy.fold import Folder
-from spikeloom.deploy.record import recorded
+from spikeloom.deploy.record import BY_STEP, recorded
 from spikeloom.functional import Counts, Events, Late, Stream, events_of
 from spikeloom.functional.events import ON_TIME, EventProgram
 from spikeloom.functional.sequence import check_sequence
-from spikeloom.kernels import door
+from spikeloom.kernels import door, operator_of
 from spikeloom.layers import Neuron, TokenMixing
 from spikeloom.registry import Unsupported
 
@@ -194,7 +194,7 @@ def compile_events(
     twin = copy.deepcopy(model).double().cpu().eval()
     sample = torch.zeros(1, 1, *in_shape, dtype=torch.float64)
     try:
-        steps, out = recorded(twin, sample, joins=True)
+        steps, out = recorded(twin, sample)
         folder = Folder(
             tuple(in_shape),
             steps,
@@ -212,14 +212,29 @@ def compile_events(
 
 def check_clockless(model: nn.Module) -> None:
     """Raise Unsupported for layers that need a clock, whatever stands around them."""
-    reason = ""
     for name, module in model.named_modules():
-        if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
-            reason = f"{name.removesuffix('.module')}: {MAX_POOLING}"
-        elif needs := getattr(type(module), "needs_clock", ""):
-            reason = f"{name}: {type(module).__name__} {needs}"
-        if reason:
-            raise Unsupported(f"this network cannot run event by event: {reason}")
+        if reason := needs_clock(module):
+            raise Unsupported(
+                f"this network cannot run event by event: {name.removesuffix('.module')}: {reason}"
+            )
+
+
+def needs_clock(layer: nn.Module) -> str:
+    """Why a layer cannot run event by event; empty if nothing is known against it."""
+    kind = type(layer).__name__
+    if isinstance(layer, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
+        return MAX_POOLING
+    if isinstance(layer, BY_STEP):
+        return f"{kind} scales each step differently, and events know no steps; use another norm"
+    if isinstance(layer, nn.ReLU):
+        return f"{kind} puts out numbers at every step, not events; use spiking neurons"
+    if isinstance(layer, Neuron) and operator_of(layer.function) != "lif":
+        return (
+            f"{kind} neurons are not built for events; use IF, LIF, parametric LIF or LTMD, or run "
+            "the network clocked"
+        )
+    needs: str = getattr(type(layer), "needs_clock", "")
+    return f"{kind} {needs}" if needs else ""
 
 
 class Clocked:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.exchange.graph import OUTPUT, Graph
-from spikeloom.deploy.exchange.pieces import MultiSpike
+from spikeloom.deploy.exchange.graph import ALONE, INPUT, OUTPUT, Graph
+from spikeloom.deploy.exchange.pieces import SPIKING
 from spikeloom.layers import Neuron
 from spikeloom.registry import Unsupported
 
+CLOSE = 1e-4  # of the largest output: what rounding of equal spikes costs, with room
 LEAST = 0.999  # what rounding of folded norms may cost, with room; a mistake costs far more
 
 
@@ -44,14 +45,26 @@ def compare(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[Agr
     return tuple(found)
 
 
-def check(agreement: Sequence[Agreement], what: str) -> None:
-    """Raise Unsupported unless the spikes are the same but for rounding."""
+def check(agreement: Sequence[Agreement], expected: Tensor, found: Tensor, what: str) -> float:
+    """How far outputs are apart at most.
+
+    Raises:
+        Unsupported: spikes are not the same but for rounding, or all of them are and outputs are
+            not.
+    """
+    wrong = ""
     for each in agreement:
         if each.share < LEAST:
-            raise Unsupported(
-                f"{what} does not do what the network does: {each.differing:,} of {each.count:,} "
-                f"spikes of {each.layer} differ; do not use it, and report this"
-            )
+            wrong = wrong or f"{each.differing:,} of {each.count:,} spikes of {each.layer} differ"
+    error = float((expected - found).abs().max())
+    same = not any(each.differing for each in agreement)
+    if same and error > CLOSE * max(1.0, float(expected.abs().max())):
+        wrong = f"what comes out is {error:g} apart"
+    if wrong:
+        raise Unsupported(
+            f"{what} does not do what the network does: {wrong}; it was not kept, report this"
+        )
+    return error
 
 
 def watched(model: nn.Module, x_seq: Tensor) -> dict[str, Tensor]:
@@ -59,8 +72,7 @@ def watched(model: nn.Module, x_seq: Tensor) -> dict[str, Tensor]:
     if isinstance(model, Graph):
         with torch.no_grad():
             values = model.activations(x_seq)
-        kinds = (Neuron, MultiSpike)
-        spiking = {name for name, layer in model.named().items() if isinstance(layer, kinds)}
+        spiking = {name for name, layer in model.named().items() if isinstance(layer, SPIKING)}
         return {name: value for name, value in values.items() if name in spiking | {OUTPUT}}
     seen: dict[str, Tensor] = {}
     modes = {module: module.training for module in model.modules()}
@@ -82,6 +94,13 @@ def watched(model: nn.Module, x_seq: Tensor) -> dict[str, Tensor]:
 
 def _keep(seen: dict[str, Tensor], name: str) -> Any:
     def hook(_module: nn.Module, _inputs: Any, spikes: Tensor) -> None:
-        seen[name] = spikes
+        own, count = name or ALONE, 2
+        while own in (
+            *seen,
+            INPUT,
+            OUTPUT,
+        ):  # a layer that runs twice: numbered as its copies in a graph are
+            own, count = f"{name or ALONE}_{count}", count + 1
+        seen[own] = spikes
 
     return hook

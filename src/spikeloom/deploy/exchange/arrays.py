@@ -43,5 +43,12 @@ def fewest(array: Array) -> Value:
 
 
 def as_tensor(array: Array) -> Tensor:
-    """In float32."""
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+    """In float32.
+
+    Raises:
+        ValueError: something in it is no number.
+    """
+    values = np.array(array, dtype=np.float32)
+    if np.isnan(values).any():
+        raise ValueError("it holds NaN")
+    return torch.from_numpy(values)

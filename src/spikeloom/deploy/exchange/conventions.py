@@ -59,8 +59,9 @@ def chain_of(name: str, node: Any, convention: Convention, dt: float) -> Chain:
         Unsupported: the convention cannot read the node; says why.
     """
     try:
-        found = convention.read(name, node, dt)
-        return [("", found)] if isinstance(found, nn.Module) else _layers(node, found)
+        with np.errstate(all="ignore"):  # what comes of a tau of 0 is refused below
+            found = convention.read(name, node, dt)
+            return [("", found)] if isinstance(found, nn.Module) else _layers(node, found)
     except Unsupported:
         raise
     except ValueError as error:
@@ -88,9 +89,11 @@ def listed() -> str:
 
 def _layers(node: Any, s: Steps) -> Chain:
     chain: Chain = []
+    decay = Decay(fewest(s.keep))
     if s.synapse is not None:
         keep, gain = s.synapse
-        chain += [*_driven(gain, None), ("synapse", _integrator(keep))]
+        synapse = neuron_layer("li", {"decay": Decay(fewest(keep))})
+        chain += [*_driven(gain, None), ("synapse", synapse)]
     spiking = hasattr(node, "v_threshold")
     rest = s.v_reset if spiking else np.zeros_like(s.leak)
     if spiking and (rest != rest.reshape(-1)[0]).any():
@@ -98,19 +101,15 @@ def _layers(node: Any, s: Steps) -> Chain:
     shift = (1 - s.keep) * (s.leak - rest)
     chain += _driven(s.gain, shift, "drive" if s.synapse is None else "current")
     if not spiking:
-        return [*chain, ("", _integrator(s.keep))]
+        return [*chain, ("", neuron_layer("li", {"decay": decay}))]
     given = {
-        "decay": Decay(fewest(s.keep)),
+        "decay": decay,
         "v_threshold": fewest(node.v_threshold),
         "reset": "hard",
         "v_reset": float(rest.reshape(-1)[0]),
         "strict": s.strict,
     }
     return [*chain, ("", neuron_layer("lif", given))]
-
-
-def _integrator(keep: Array) -> nn.Module:
-    return neuron_layer("li", {"decay": Decay(fewest(keep))})
 
 
 def _driven(gain: Array, shift: Array | None, suffix: str = "drive") -> Chain:
@@ -237,7 +236,13 @@ CONVENTIONS = {
             1e-3,
             at_rest=False,
         ),
-        Convention("sinabs", "tau in steps, exp(-1/tau), several spikes a step", _sinabs, 1.0),
+        Convention(
+            "sinabs",
+            "tau in steps, exp(-1/tau), several spikes a step",
+            _sinabs,
+            1.0,
+            at_rest=False,
+        ),
         Convention("snntorch", "dt 1e-4, Euler, reset to 0, fires above", _snntorch, 1e-4),
         Convention(
             "spikingjelly",

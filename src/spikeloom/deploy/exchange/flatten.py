@@ -12,7 +12,8 @@ def flat(graph: Any, before: str = "") -> tuple[dict[str, Any], list[Edge], dict
     """Nodes and edges without graphs in graphs, and our metadata of the outermost one.
 
     Raises:
-        Unsupported: a graph within that has other than one input and one output.
+        Unsupported: a graph within that has other than one input and one output, or a node whose
+            name with the graph's is that of another node.
     """
     nodes: dict[str, Any] = {}
     edges: list[Edge] = []
@@ -20,17 +21,20 @@ def flat(graph: Any, before: str = "") -> tuple[dict[str, Any], list[Edge], dict
     leave: dict[str, str] = {}
     for name, node in graph.nodes.items():
         place = f"{before}{name}"
-        if type(node).__name__ != "NIRGraph":
-            nodes[place] = node
-            continue
-        within, inside, _ = flat(node, f"{place}.")
-        ends = {kind: [n for n, each in within.items() if type(each).__name__ == kind]
-                for kind in ("Input", "Output")}  # fmt: skip
-        if any(len(found) != 1 for found in ends.values()):
-            raise Unsupported(f"{place}: a graph within, with other than one input and one output")
-        entry[place], leave[place] = ends["Input"][0], ends["Output"][0]
+        within = {place: node}
+        if type(node).__name__ == "NIRGraph":
+            within, inside, _ = flat(node, f"{place}.")
+            ends = {kind: [n for n, each in within.items() if type(each).__name__ == kind]
+                    for kind in ("Input", "Output")}  # fmt: skip
+            if any(len(found) != 1 for found in ends.values()):
+                raise Unsupported(
+                    f"{place}: a graph within, with other than one input and one output"
+                )
+            entry[place], leave[place] = ends["Input"][0], ends["Output"][0]
+            edges += inside
+        if twice := sorted(nodes.keys() & within.keys()):
+            raise Unsupported(f"there are two nodes {twice[0]}: of {place}, and one beside it")
         nodes |= within
-        edges += inside
     edges += [
         (leave.get(f"{before}{a}", f"{before}{a}"), entry.get(f"{before}{b}", f"{before}{b}"))
         for a, b in graph.edges

@@ -5,7 +5,8 @@ source put out one step before, and at the first step what it puts out while all
 nothing, but for the bias of a map. Where ``at_rest`` is false it brings nothing at all then.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from spikeloom.functional.sequence import check_sequence, sequence
 from spikeloom.layers import Temporal
 
 INPUT, OUTPUT = "input", "output"
+ALONE = "layer"  # the name of a layer that has none
 Edge = tuple[str, str]
 
 
@@ -87,8 +89,8 @@ class Graph(nn.Module):
     def _whole(self, x_seq: Tensor) -> dict[str, Tensor]:
         layers, values = self.named(), {INPUT: x_seq}
         for name in self.order:
-            entering = total([values[source] for source, _ in self.sources[name]])
-            values[name] = entering if name == OUTPUT else layers[name](entering)
+            entering = total(name, [values[source] for source, _ in self.sources[name]])
+            values[name] = entering if name == OUTPUT else _put(name, layers[name], entering)
         return values
 
     def _by_step(self, x_seq: Tensor) -> dict[str, Tensor]:
@@ -100,13 +102,13 @@ class Graph(nn.Module):
             before = passed[-1] if passed else silent
             for name in self.order:
                 parts = [(before if late else values).get(s) for s, late in self.sources[name]]
-                value = total([part for part in parts if part is not None])
+                value = total(name, [part for part in parts if part is not None])
                 if name != OUTPUT:
                     layer = layers[name]
                     if isinstance(layer, Temporal):
-                        value, states[name] = layer.scan(value, states[name])
+                        value, states[name] = _put(name, layer.scan, value, states[name])
                     else:
-                        value = layer(value)
+                        value = _put(name, layer, value)
                 values[name] = value
             passed.append(values)
         return {name: sequence([values[name][0] for values in passed]) for name in passed[0]}
@@ -117,18 +119,34 @@ class Graph(nn.Module):
         for name in self.order:
             parts = [values[s] for s, late in self.sources[name] if not late and s in values]
             if name != OUTPUT and parts:
-                value, layer = total(parts), layers[name]
+                value, layer = total(name, parts), layers[name]
                 own = isinstance(layer, Temporal)
-                values[name] = torch.zeros_like(value) if own else layer(value)
+                values[name] = torch.zeros_like(value) if own else _put(name, layer, value)
         return values
 
 
-def total(parts: Sequence[Tensor]) -> Tensor:
-    """The sum, from left to right."""
+def total(name: str, parts: Sequence[Tensor]) -> Tensor:
+    """The sum of what enters a node, from left to right.
+
+    Raises:
+        ValueError: it has several shapes.
+    """
     value = parts[0]
     for part in parts[1:]:
+        if part.shape != value.shape:
+            shapes = [tuple(part.shape[2:]) for part in parts]
+            raise ValueError(f"{name} gets samples of shapes {shapes}, which do not add up")
         value = value + part
     return value
+
+
+def _put(name: str, run: Callable[..., Any], value: Tensor, *state: Any) -> Any:
+    """What a layer makes of a value; if it cannot take that, the error says which one it is."""
+    try:
+        return run(value, *state)
+    except (RuntimeError, IndexError, ValueError) as error:
+        shape = tuple(value.shape[2:])
+        raise ValueError(f"{name} cannot take samples of shape {shape}: {error}") from error
 
 
 def closing(edges: Sequence[Edge]) -> Iterator[Edge]:

@@ -74,26 +74,28 @@ def to_nir(
         The agreement of every neuron layer of the file as read back with the model.
     Raises:
         Unsupported: a layer that NIR cannot say, with the reason; ``nir`` is missing; or the file
-            read back does something else than the model.
+            read back does something else than the model, and is not kept.
+        ValueError: an empty sample, dt <= 0, or another rule.
         OSError: the file cannot be written.
     """
     nir, path = package("nir", "nir"), Path(path)
-    if not dt > 0:
-        raise ValueError(f"dt must be > 0 seconds, got {dt}")
+    if not 0 < dt < float("inf"):
+        raise ValueError(f"dt must be > 0 seconds and finite, got {dt}")
     if rule not in ("euler", "exponential"):
         raise ValueError(f"rule must be 'euler' or 'exponential', got {rule!r}")
+    if sample.numel() == 0:
+        raise ValueError(f"the sample must hold something, got the shape {tuple(sample.shape)}")
     graph = graph_of(model, sample)
     nodes = nir_graph(graph, dt=dt, rule=rule)
     expected = watched(model, sample)
     data = data_of(path)
     with _whole(path) as draft:
         nir.write(str(draft), nodes)
+        found = _activations(from_nir(draft), sample)
+        agreement = compare(expected, found)
+        error = check(agreement, expected[OUTPUT], found[OUTPUT], f"{path}, read back,")
     with _whole(data) as draft:
         nir.write_data(str(draft), _recording(nir, sample, expected, dt))
-    found = _activations(from_nir(path), sample)
-    agreement = compare(expected, found)
-    error = float((expected[OUTPUT] - found[OUTPUT]).abs().max())
-    check(agreement, f"{path}, read back,")
     return Exported(path, agreement, error, _notes(nodes), data)
 
 
@@ -147,7 +149,10 @@ def from_nir(
             one input or output; ``nir`` is missing.
         DamagedFileError: the file is no NIR file or contradicts itself.
         FileNotFoundError: it is not there.
+        ValueError: dt <= 0.
     """
+    if dt is not None and not 0 < dt < float("inf"):
+        raise ValueError(f"dt must be > 0 seconds and finite, got {dt}")
     nodes, edges, about = flat(_read(path))
     chosen = named(convention) if convention is not None else None
     if chosen is not None and dt is None:
@@ -164,6 +169,8 @@ def from_nir(
         if name not in ends:
             chain = _chain(name, node, chosen, dt)
             places = [f"{name}.{suffix}" if suffix else name for suffix, _ in chain]
+            if taken := [place for place in places if place != name and place in nodes]:
+                raise Unsupported(f"{name}: a part of it would be {taken[0]}, which is a node, too")
             layers |= zip(places, (layer for _, layer in chain), strict=True)
             first[name] = places[0]
             inner += pairwise(places)
@@ -193,7 +200,9 @@ def _graph(
         delayed = [(source, first.get(target, target)) for source, target in pairs]
     try:
         in_shape = tuple(int(size) for size in np.atleast_1d(shape))
-        return Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=at_rest)
+        graph = Graph(layers, edges, in_shape=in_shape, delayed=delayed, at_rest=at_rest)
+        _shapes(graph)
+        return graph
     except ValueError as error:
         raise DamagedFileError(f"this graph cannot run: {error}") from error
 
@@ -277,7 +286,12 @@ def _chain(
     if kind in ("Input", "Output"):  # of a graph within
         return [("", nn.Identity())]
     if kind not in NEURONS:
-        return [("", layer_from(name, node, dt))]
+        try:
+            return [("", layer_from(name, node, dt))]
+        except (Unsupported, DamagedFileError):
+            raise
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise DamagedFileError(f"{name}: this {kind} cannot be read: {error!r}") from error
     about = (node.metadata or {}).get(OURS)
     if chosen is not None:
         assert dt is not None

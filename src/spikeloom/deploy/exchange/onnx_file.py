@@ -105,13 +105,19 @@ def to_onnx(model: nn.Module, path: Path | str, sample: Tensor) -> ExportedOnnx:
             )  # fmt: skip
             assert program is not None
             program.save(draft, external_data=False)
+        agreeing, largest = _compared(model, draft, sample)
+        if 2 * agreeing < (N := sample.shape[1]):
+            raise Unsupported(
+                f"{path} would not do what the network does: the logits of {N - agreeing} of {N} "
+                "samples differ; it was not kept, report this"
+            )
         os.replace(draft, path)
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise Unsupported(f"{type(model).__name__} cannot be said in ONNX: {reason}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return _checked(model, path, sample)
+    return ExportedOnnx(path, len(sample), sample.shape[1], agreeing, largest)
 
 
 def run_onnx(path: Path | str, x_seq: Tensor) -> Tensor:
@@ -142,18 +148,12 @@ def run_onnx(path: Path | str, x_seq: Tensor) -> Tensor:
     return torch.from_numpy(logits)
 
 
-def _checked(model: nn.Module, path: Path, sample: Tensor) -> ExportedOnnx:
+def _compared(model: nn.Module, path: Path, sample: Tensor) -> tuple[int, float]:
+    """Of how many samples a file has the network's logits, and how far they are apart at most."""
     with evaluated(model), torch.no_grad():
         expected = model(sample)
     apart = (run_onnx(path, sample) - expected).abs().transpose(0, 1).flatten(1).amax(1)
-    agreeing = int((apart <= CLOSE).sum())
-    T, N = sample.shape[:2]
-    if 2 * agreeing < N:
-        raise Unsupported(
-            f"{path} does not do what the network does: the logits of {N - agreeing} of {N} "
-            "samples differ; do not use it, and report this"
-        )
-    return ExportedOnnx(path, T, N, agreeing, float(apart.max()))
+    return int((apart <= CLOSE).sum()), float(apart.max())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from spikeloom.functional import Decay
 from spikeloom.functional.neurons.inputs import wide
 from spikeloom.functional.neurons.lif import charge, start
 from spikeloom.functional.sequence import sequence, steps
-from spikeloom.layers import Temporal
+from spikeloom.layers import Neuron, Temporal
 
 
 class Scale(nn.Module):
@@ -128,3 +128,6 @@ class MultiSpike(Temporal):
 
     def arguments(self) -> dict[str, Any]:
         return {"decay": Decay(self.keep), "v_threshold": self.v_threshold, "floor": self.floor}
+
+
+SPIKING = (Neuron, MultiSpike)

@@ -145,8 +145,11 @@ def _delay(name: str, node: Any, dt: float | None) -> nn.Module:
     if dt is None:
         raise Unsupported(f"{name}: a delay of seconds, and no dt says how long a step is; give dt")
     lag = np.asarray(node.delay, dtype=np.float64) / dt
-    if not np.allclose(lag, np.round(lag), atol=1e-3):
-        raise Unsupported(f"{name}: delays of {lag.min():g} to {lag.max():g} steps of {dt:g} s")
+    if not np.allclose(lag, np.round(lag), atol=1e-3) or (lag < 0).any():
+        raise Unsupported(
+            f"{name}: delays of {lag.min():g} to {lag.max():g} steps of {dt:g} s; they must be "
+            "whole and >= 0"
+        )
     return Delay(torch.from_numpy(np.round(lag)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.deploy.exchange.graph import INPUT, OUTPUT, Edge, Graph
+from spikeloom.deploy.exchange.graph import ALONE, INPUT, OUTPUT, Edge, Graph
 from spikeloom.deploy.exchange.pieces import Heaviside, Scale
 from spikeloom.deploy.fold import Folder
 from spikeloom.deploy.layers import pooling
@@ -36,6 +36,7 @@ from spikeloom.layers import (
     ReLU,
     StepBatchNorm,
     TemporalEffectiveBatchNorm,
+    TokenMixing,
 )
 from spikeloom.registry import Unsupported
 
@@ -45,6 +46,7 @@ REASONS: dict[type[nn.Module], str] = {
     TemporalEffectiveBatchNorm: "its factor differs from step to step, and nodes know no steps",
     StepBatchNorm: "its statistics differ from step to step, and nodes know no steps",
     ReLU: "no primitive rectifies",
+    TokenMixing: "no primitive has weights from place to place that leave images; ONNX can say it",
 }
 
 
@@ -65,7 +67,8 @@ def graph_of(model: nn.Module, sample: Tensor) -> Graph:
     """
     if isinstance(model, Graph):
         return model
-    for name, layer in leaves(model):
+    for name, module in leaves(model):
+        layer = module.module if isinstance(module, OverTime) else module
         for kind, reason in REASONS.items():
             if isinstance(layer, kind):
                 raise Unsupported(f"{name}: {type(layer).__name__} cannot be exported: {reason}")
@@ -219,7 +222,7 @@ class Unfolder:
         return Value((name,), (int(torch.Size(value.shape).numel()),))
 
     def _add(self, name: str, layer: nn.Module, entering: Sequence[str]) -> str:
-        base, count = name or "layer", 2
+        base, count = name or ALONE, 2
         name = base
         while name in self.layers or name in (INPUT, OUTPUT):
             name, count = f"{base}_{count}", count + 1

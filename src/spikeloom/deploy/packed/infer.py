@@ -82,8 +82,11 @@ def infer(
         raise Unsupported(
             f"packed networks run on the CPU; move the model there from {sample.device}"
         )
-    noted, out = recorded(model, sample, joins=True)
-    program = Folder(tuple(sample.shape[2:]), noted, out, also=(TokenMixing,)).program()
+    try:
+        noted, out = recorded(model, sample)
+        program = Folder(tuple(sample.shape[2:]), noted, out, also=(TokenMixing,)).program()
+    except Unsupported as error:
+        raise Unsupported(f"this network cannot be packed: {error}") from error
     program = planned(program, sample, break_even)
     return Packed(with_limits(program) if steps == 1 else program)
 
