@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+from safetensors.torch import save_file
 
+from spikeloom.registry import Unsupported
 from spikeloom.run import checkpoint, session
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
-from spikeloom.run.loop import Training
-from spikeloom.run.record import BEST, CONFIG, LAST, RESULT
+from spikeloom.run.imported import import_weights
+from spikeloom.run.loop import Silent, Training
+from spikeloom.run.record import BEST, CONFIG, LAST, RESULT, stored_config
 from spikeloom.run.stage import rehearse
 from spikeloom.run.task import prepare
 from spikeloom.run.teacher import TEACHER, teacher_config
@@ -284,3 +287,51 @@ def test_two_processes_have_the_gradients_of_one(
         assert len(two) == len(one) == (3 if learner == "local_tandem" else 6)
         for mine, whole in zip(two, one, strict=True):
             torch.testing.assert_close(mine, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_a_teacher_comes_from_a_file_of_weights(taught: Path, tmp_path: Path) -> None:
+    task = prepare(stored_config(taught), Processes(), torch.device("cpu"), None)
+    state = Training(task, taught, Silent()).weights("last").state_dict()
+    state = {key: value.contiguous() for key, value in state.items()}
+    prefixes = list(dict.fromkeys(key.rpartition(".")[0] for key in state))
+    theirs = {  # as in another library
+        f"{prefixes.index(key.rpartition('.')[0])}.{key.rpartition('.')[2]}": value
+        for key, value in state.items()
+    }
+    letters = str.maketrans("0123456789", "abcdefghij")
+    named = {
+        f"{prefix.translate(letters)}.{name}": theirs[f"{prefix}.{name}"]
+        for prefix, _, name in (key.rpartition(".") for key in theirs)
+    }
+    files = [
+        tmp_path / name for name in ("o.safetensors", "n.safetensors", "p.pt", "x.safetensors")
+    ]
+    save_file(state, files[0])
+    save_file(theirs, files[1])
+    torch.save(named, files[2])
+    save_file(named, files[3])
+    for number, file in enumerate(files[:3]):
+        folder = tmp_path / f"imported{number}"
+        found = import_weights(file, str(taught / CONFIG), out=folder)
+        assert found["parameters"] == json.loads((taught / RESULT).read_text())["parameters"]
+        assert (
+            session.score(folder)["accuracy"] == session.score(taught, weights="last")["accuracy"]
+        )
+    with pytest.raises(Unsupported, match="keeps no order of its layers"):
+        import_weights(files[3], str(taught / CONFIG), out=tmp_path / "none")
+    session.train(tandem({"run": str(folder)}), tmp_path / "run")
+    held, _ = checkpoint.load_state(tmp_path / "run" / TEACHER / BEST)
+    teacher = checkpoint.under("model", held)
+    assert all(torch.equal(teacher[key], value) for key, value in state.items())
+
+
+def test_weights_that_do_not_fit_are_refused_before_a_folder_is_made(
+    taught: Path, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save_file({"0.weight": torch.zeros(3, 4)}, file)
+    with pytest.raises(Unsupported, match="0 is a linear, but"):
+        import_weights(file, str(taught / CONFIG), out=out)
+    with pytest.raises(FileNotFoundError):
+        import_weights(tmp_path / "none.pt", str(taught / CONFIG), out=out)
+    assert not out.exists()

@@ -158,7 +158,7 @@ def export_run(
 @app.command("import")
 @refusals(ValueError)
 def import_network(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A NIR file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A NIR file, or weights.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="With --out: data.name=mnist, model.T=20, ..."),
@@ -174,17 +174,29 @@ def import_network(
     out: Annotated[
         Path | None, typer.Option(help="Make a run folder there, for eval, export and faults.")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="FILE is a state dict of this recipe's network.")
+    ] = None,
     data_root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Read a NIR file as the named library does, print it, and run what was recorded with it."""
-    from spikeloom.cli.scores import import_table
-    from spikeloom.run.imported import import_nir
+    """Read a NIR file as the named library does, print it, and run what was recorded with it.
 
-    found = import_nir(
-        file, convention=convention, dt=dt, data=data, out=out,
-        overrides=overrides or [], root=data_root,
-    )  # fmt: skip
-    answer(as_json, found, lambda: import_table(found))
+    With --recipe: put weights of SpikingJelly, snnTorch, PyTorch or Spikeloom into its network.
+    """
+    from spikeloom.cli.scores import import_table
+    from spikeloom.run.imported import import_nir, import_weights
+
+    if recipe is not None:
+        if out is None or convention or dt or data:
+            raise ValueError("--recipe goes with --out FOLDER, and without --as, --dt and --data")
+        found = import_weights(file, recipe, out=out, overrides=overrides or [], root=data_root)
+        answer(as_json, found, lambda: f"{found['parameters']:,} parameters fit {recipe}")
+    else:
+        found = import_nir(
+            file, convention=convention, dt=dt, data=data, out=out,
+            overrides=overrides or [], root=data_root,
+        )  # fmt: skip
+        answer(as_json, found, lambda: import_table(found))
     if out is not None:
         typer.echo(f"run folder: {out}\ntest it with: spikeloom eval {out}", err=True)

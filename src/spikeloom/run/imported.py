@@ -1,4 +1,4 @@
-"""Networks of other libraries as runs: a NIR file, read, tried and made the folder of a run."""
+"""Networks from elsewhere as runs: a NIR file, or weights for the network of a recipe."""
 
 import shutil
 from collections.abc import Sequence
@@ -8,13 +8,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from spikeloom.deploy import Graph, data_of, from_nir, verify
+from spikeloom.deploy import (
+    Graph,
+    Unsupported,
+    data_of,
+    fit_weights,
+    from_nir,
+    read_weights,
+    verify,
+)
 from spikeloom.deploy.exchange.graph import OUTPUT
+from spikeloom.deploy.exchange.weights import in_a_row
 from spikeloom.functional import Value
 from spikeloom.layers import Membrane, OverTime
 from spikeloom.layers.learnable import ends
 from spikeloom.run import checkpoint
-from spikeloom.run.config import Config, ConfigError, validate, with_overrides
+from spikeloom.run.config import Config, ConfigError, load, validate, with_overrides
 from spikeloom.run.distributed import Processes
 from spikeloom.run.record import (
     BEST,
@@ -118,7 +127,7 @@ def _range(value: Value) -> str:
 def _make_run(
     file: Path, how: dict[str, Any], out: Path, overrides: Sequence[str], root: Path | None
 ) -> None:
-    """The folder of a run that is finished as it begins."""
+    """The folder of a NIR file's network."""
     if (out / CONFIG).exists():
         raise ConfigError(f"{out} already holds a run; choose another --out")
     given = {key: value for key, value in how.items() if value is not None}
@@ -133,18 +142,77 @@ def _make_run(
         if not any(override.partition("=")[0].strip() == key for override in overrides):
             raise ConfigError(f"the run of a network needs {key}; add {key}={example}")
     config = validate(with_overrides(tree, overrides))
-    device = device_of("cpu")
-    task = prepare(config, Processes(), device, root)
+    task = prepare(config, Processes(), device_of("cpu"), root)
     out.mkdir(parents=True, exist_ok=True)
     with hold(out):
         shutil.copyfile(file, out / NETWORK)
         own = {**config.model.arguments, "file": str((out / NETWORK).resolve())}
-        config = _moved(config, own)
-        weights = checkpoint.prefixed("model", task.model.state_dict())
-        facts = {"epoch": 0, "phase": 0, "accuracy": 0.0, "config": config.model_dump(mode="json")}
-        checkpoint.save_state(out / BEST, weights, facts)
-        write_json(out / ENVIRONMENT, {"recipe": "", **environment(device)})
-        write_config(out, config)
+        _finish(out, _moved(config, own), task.model)
+
+
+def import_weights(
+    file: Path,
+    recipe: str,
+    *,
+    out: Path,
+    overrides: Sequence[str] = (),
+    root: Path | None = None,
+) -> dict[str, Any]:
+    """Put a file of weights into the network of a recipe, and make a run folder of it.
+
+    Weights of this library go by name. Those of SpikingJelly or snnTorch, and of plain PyTorch
+    networks, go layer by layer in their order, see :func:`~spikeloom.deploy.fit_weights`. Training
+    of the recipe is left out: the folder is that of a finished run, also for ``[teacher]``.
+
+    Args:
+        file: a state dict, as ``.safetensors`` or by ``torch.save``.
+        recipe: name or path of the recipe whose network it is.
+        out: folder of the run, which is made.
+        overrides: ``key=value``, of the recipe.
+        root: where the data sets are.
+
+    Returns:
+        ``file``, ``recipe``, the number of ``parameters`` and the ``folder``.
+
+    Raises:
+        Unsupported: the first layer that does not fit, with both sides.
+        DamagedFileError: the file holds no plain tensors.
+        FileNotFoundError: it is not there.
+        ConfigError: the recipe cannot be used, or the folder holds a run.
+    """
+    if (out / CONFIG).exists():
+        raise ConfigError(f"{out} already holds a run; choose another --out")
+    state = read_weights(file)
+    config = load(recipe, (*overrides, "run.select=best"))
+    if config.teacher:
+        raise ConfigError(f"{recipe} has a [teacher], and nothing is trained here; leave it out")
+    model = prepare(config, Processes(), device_of("cpu"), root).model
+    if state.keys() == model.state_dict().keys():
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise Unsupported(f"{file} does not fit {recipe}: {error}") from error
+    elif file.suffix == ".safetensors" and not in_a_row(state):
+        raise Unsupported(
+            f"{file} keeps no order of its layers, and their names are not those of {recipe}: save "
+            "the state_dict with torch.save, which keeps it"
+        )
+    else:
+        fit_weights(model, state)
+    out.mkdir(parents=True, exist_ok=True)
+    with hold(out):
+        _finish(out, config, model, recipe)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"file": str(file), "recipe": recipe, "parameters": parameters, "folder": str(out)}
+
+
+def _finish(out: Path, config: Config, model: nn.Module, recipe: str = "") -> None:
+    """The folder of a run that is finished as it begins."""
+    weights = checkpoint.prefixed("model", model.state_dict())
+    facts = {"epoch": 0, "phase": 0, "accuracy": 0.0, "config": config.model_dump(mode="json")}
+    checkpoint.save_state(out / BEST, weights, facts)
+    write_json(out / ENVIRONMENT, {"recipe": recipe, **environment(device_of("cpu"))})
+    write_config(out, config)
 
 
 def _moved(config: Config, arguments: dict[str, Any]) -> Config:
@@ -153,4 +221,4 @@ def _moved(config: Config, arguments: dict[str, Any]) -> Config:
     return validate(tree)
 
 
-__all__ = ["NETWORK", "described", "import_nir"]
+__all__ = ["NETWORK", "described", "import_nir", "import_weights"]

@@ -80,7 +80,7 @@ def _copy(source: Path, home: Path) -> None:
     """Copy what a run consists of, the configuration last."""
     finished(source)
     home.mkdir(exist_ok=True)
-    for name in FILES:
+    for name in (name for name in FILES if (source / name).exists()):
         beside = home / f".{name}.copy"
         shutil.copyfile(source / name, beside)
         beside.replace(home / name)

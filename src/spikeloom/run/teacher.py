@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.run.config import Config, ConfigError, load, validate
-from spikeloom.run.record import CONFIG, RESULT, stored_config
+from spikeloom.run.record import BEST, CONFIG, LAST, RESULT, stored_config
 
 TEACHER = "teacher"  # folder inside that of the run
 OWN = ("batch", "augment")  # of the data, what a teacher has for itself
@@ -52,12 +52,13 @@ def teacher_config(config: Config, folder: Path | None = None) -> Config:
 
 
 def finished(folder: Path) -> Config:
-    """The configuration of a finished run.
+    """The configuration of a finished run, or of an imported one, which has its best weights alone.
 
     Raises:
         ConfigError: it is no run folder, or not finished.
     """
     about = stored_config(folder)
-    if not (folder / RESULT).is_file():
+    imported = (folder / BEST).is_file() and not (folder / LAST).exists()
+    if not imported and not (folder / RESULT).is_file():
         raise ConfigError(f"the teacher {folder} is not finished: it has no {RESULT}; resume it")
     return about

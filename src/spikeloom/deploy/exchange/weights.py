@@ -1,6 +1,7 @@
 """State dicts of other libraries in models of ours: layer by layer, in the order they run."""
 
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,10 @@ KINDS: dict[type[nn.Module], str] = {
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file, or of one by ``torch.save``; nothing is executed.
 
+    ``torch.save`` keeps the order of layers. A ``.safetensors`` file does not: where its names are
+    not those of one numbered row, as ``features.0`` and ``features.3``, they cannot be put in order
+    by anyone, and :func:`fit_weights` must not be relied on.
+
     Raises:
         DamagedFileError: the file cannot be read, or holds something other than tensors.
         FileNotFoundError: it is not there.
@@ -36,7 +41,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no file {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return dict(sorted(load_file(path).items(), key=lambda item: numbered(item[0])))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
         raise DamagedFileError(
@@ -46,6 +51,16 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise DamagedFileError(f"{path} holds a {type(state).__name__}, expected a state dict")
     return state
+
+
+def numbered(key: str) -> list[str]:
+    """A key to sort names by, with numbers in them by value."""
+    return [part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
+
+
+def in_a_row(state: dict[str, Tensor]) -> bool:
+    """Whether the names of all layers differ in their numbers alone, so that they have an order."""
+    return len({re.sub(r"\d+", "#", key.rpartition(".")[0]) for key in state}) == 1
 
 
 def fit_weights(model: nn.Module, state: dict[str, Tensor]) -> None:
