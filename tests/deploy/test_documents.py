@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.deploy import packed, packed_file
 from spikeloom.deploy.exchange import graph
+from spikeloom.deploy.packed import file as packed_file
+from spikeloom.deploy.packed import infer as inference
 
 PAGE = Path(__file__).parents[2] / "docs" / "inference.md"
 
@@ -33,7 +34,7 @@ def test_the_page_about_interchange_runs(monkeypatch, tmp_path):
         exec(compile(snippet, "interchange.md", "exec"), {})
 
 
-@pytest.mark.parametrize("module", [packed, packed_file, graph])
+@pytest.mark.parametrize("module", [inference, packed_file, graph])
 def test_the_docstring_runs(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
