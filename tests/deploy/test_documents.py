@@ -8,7 +8,7 @@ import pytest
 
 from spikeloom.deploy.exchange import graph
 from spikeloom.deploy.packed import file as packed_file
-from spikeloom.deploy.packed import infer as inference
+from spikeloom.deploy.packed import network
 
 PAGE = Path(__file__).parents[2] / "docs" / "inference.md"
 
@@ -34,7 +34,7 @@ def test_the_page_about_interchange_runs(monkeypatch, tmp_path):
         exec(compile(snippet, "interchange.md", "exec"), {})
 
 
-@pytest.mark.parametrize("module", [inference, packed_file, graph])
+@pytest.mark.parametrize("module", [network, packed_file, graph])
 def test_the_docstring_runs(module):
     results = doctest.testmod(module)
     assert results.attempted > 0

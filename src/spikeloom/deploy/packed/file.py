@@ -18,7 +18,7 @@ from torch import Tensor
 
 from spikeloom.deploy.exchange.package import DamagedFileError
 from spikeloom.deploy.packed.form import ProgramForm
-from spikeloom.deploy.packed.infer import Packed
+from spikeloom.deploy.packed.network import Packed
 from spikeloom.deploy.packed.read import program_of
 from spikeloom.deploy.packed.write import formed
 from spikeloom.functional.program import Program, Sum
