@@ -103,10 +103,12 @@ class EventStream(Stream):
         found = torch.tensor(self._spikes, dtype=torch.int64).reshape(-1, 3)
         return ordered(self.program, found)
 
-    def _push(self, time: int, target: int, kind: int, detail: int, *payload: Any) -> None:
+    def _push(self, time: int, target: int, kind: int, where: int, neuron: int, value: Any) -> None:
         self._serial += 1
-        order = (target, kind, detail) if self.seed is None else (drawn(self.seed, self._serial),)
-        heapq.heappush(self._queue, (time, *order, self._serial, kind, *payload))
+        order: tuple[int, ...] = (target, kind, neuron if kind == DECISION else where)
+        if self.seed is not None:
+            order = (drawn(self.seed, kind, where, neuron, time),)
+        heapq.heappush(self._queue, (time, *order, self._serial, kind, where, neuron, value))
 
     def _send(self, connection: int, neuron: int, value: Any, time: int) -> None:
         c = self.program.connections[connection]
@@ -116,7 +118,7 @@ class EventStream(Stream):
         if self.steps is not None and time >= self.steps:
             self._counts.dropped += 1
         else:
-            self._push(time, c.target, ARRIVAL, connection, connection, neuron, value)
+            self._push(time, c.target, ARRIVAL, connection, neuron, value)
 
     def _arrive(self, connection: int, neuron: int, value: Any) -> None:
         c = self.program.connections[connection]
@@ -128,7 +130,7 @@ class EventStream(Stream):
             return
         for each in sorted(touched):
             if self.seed is None:
-                self._push(self.time, c.target, DECISION, each, c.target, each, True)
+                self._push(self.time, c.target, DECISION, c.target, each, True)
             elif self.members[c.target - 1].current[each]:
                 self._decide(c.target, each)
 
@@ -189,7 +191,7 @@ class EventStream(Stream):
         ahead = members.crossing(neuron, limit)
         wake = last + ahead if ahead else NEVER
         if wake not in (NEVER, members.wake[neuron]):
-            self._push(wake, index, DECISION, neuron, index, neuron, None)
+            self._push(wake, index, DECISION, index, neuron, None)
         members.wake[neuron] = wake
 
     def _read(self) -> None:

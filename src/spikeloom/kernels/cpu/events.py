@@ -233,7 +233,9 @@ class Packed:
 def wakes(population: Population) -> bool:
     """Whether a neuron may ever fire in silence."""
     quiet = population.reset == "hard" and not population.rest
-    below = population.threshold.gt(0).all() and population.bias.le(0).all()
+    below = (
+        population.threshold.gt(max(0.0, population.v_reset)).all() and population.bias.le(0).all()
+    )
     return population.fires and not (quiet and bool(below))
 
 

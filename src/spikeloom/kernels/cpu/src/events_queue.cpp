@@ -2,6 +2,7 @@
 // queue is a row of buckets; in drawn order it is a heap.
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <queue>
@@ -43,6 +44,12 @@ uint64_t mixed(uint64_t bits) {
   bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9u;
   bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EBu;
   return bits ^ (bits >> 31);
+}
+
+uint64_t drawn(uint64_t seed, std::initializer_list<int64_t> about) {
+  uint64_t bits = mixed(seed);
+  for (int64_t each : about) bits = mixed(bits ^ uint64_t(each));
+  return bits;
 }
 
 struct Tally {
@@ -176,9 +183,7 @@ class Network final : public Run {
     const EventConnection& link = call_.connection[c];
     int64_t late = 0;
     if (link.source && call_.late > 0) {
-      const uint64_t about[] = {uint64_t(c), uint64_t(neuron), uint64_t(time)};
-      uint64_t number = mixed(call_.late_seed);
-      for (uint64_t each : about) number = mixed(number ^ each);
+      const uint64_t number = drawn(call_.late_seed, {c, neuron, time});
       if ((number >> 11) * 0x1p-53 < call_.late) late = 1 + mixed(number) % uint64_t(call_.most);
     }
     tally.late += late > 0;
@@ -189,8 +194,9 @@ class Network final : public Run {
   }
 
   void push(int64_t time, bool wake, int64_t where, int64_t neuron, T value) {
-    ++serial_;
-    heap_.push({time, mixed(mixed(call_.seed) ^ serial_), serial_, wake, where, neuron, value});
+    const int64_t from = wake ? where + 1 : where;  // populations are numbered from 1
+    const uint64_t draw = drawn(call_.seed, {int64_t(wake), from, neuron, time});
+    heap_.push({time, draw, ++serial_, wake, where, neuron, value});
   }
 
   void arrive(int64_t c, const Packet<T>& packet) {
