@@ -155,6 +155,19 @@ def test_arms_of_one_seed_have_the_same_teacher(recipe: Path, tmp_path: Path) ->
     same(tmp_path / "a" / TEACHER, tmp_path / "b" / TEACHER)
 
 
+def test_a_teacher_of_another_run_is_taken_over_if_it_is_the_one_wanted(
+    recipe: Path, tmp_path: Path
+) -> None:
+    wanted, other = ({"recipe": str(recipe), "set": [f"phase.0.epochs={n}"]} for n in (1, 2))
+    for name, teacher in {"one": wanted, "two": other}.items():
+        session.train(tandem(teacher, phase__0__epochs=1), tmp_path / name)
+    known = [tmp_path / name / TEACHER for name in ("two", "none", "one")]
+    session.train(tandem(wanted, phase__0__epochs=1), tmp_path / "again", teachers=known)
+    first, copy = (tmp_path / name / TEACHER / RESULT for name in ("one", "again"))
+    assert first.read_bytes() == copy.read_bytes(), "the time it took included: not trained again"
+    same(tmp_path / "one", tmp_path / "again")
+
+
 def test_training_a_teacher_leaves_the_random_numbers_of_the_run(
     recipe: Path, tmp_path: Path
 ) -> None:

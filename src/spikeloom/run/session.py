@@ -1,7 +1,7 @@
 """Start, resume and evaluate runs: from a configuration to a finished run folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from inspect import signature
@@ -53,6 +53,7 @@ def train(
     resume: bool = False,
     root: Path | None = None,
     recipe: str = "",
+    teachers: Sequence[Path] = (),
     watch: Callable[[Task], Watcher] = lambda task: Silent(),
 ) -> dict[str, Any]:
     """Train as configured and leave checkpoints, metrics and results in ``folder``.
@@ -63,6 +64,7 @@ def train(
         resume: go on from its last checkpoint, to the same end as without the interruption.
         root: where the data sets are; else from the configuration or the environment.
         recipe: name to record.
+        teachers: trained for other runs; the one that is wanted here is not trained again.
         watch: makes the watcher once everything is built.
 
     Returns:
@@ -105,7 +107,7 @@ def train(
             if config.teacher and not old:
                 name = config.teacher.recipe or ""
                 again = partial(train, root=root, recipe=name, watch=watch)
-                task.teacher = teach(task, folder, again)
+                task.teacher = teach(task, folder, again, teachers)
                 if config.teacher.start:
                     start_from(task.model, task.teacher)
                 training = Training(task, folder, watcher)

@@ -20,7 +20,7 @@ from spikeloom.run.inspect import built
 from spikeloom.run.parallel import each
 from spikeloom.run.record import CONFIG, RESULT, stored_config
 from spikeloom.run.study import Arm, Study, value_name
-from spikeloom.run.teacher import teacher_config
+from spikeloom.run.teacher import TEACHER, teacher_config
 
 DIVERGED = "diverged.txt"  # in the folder of a run that would diverge again
 Told = Callable[["Job", float | str], None]
@@ -84,7 +84,8 @@ def sweep(
     arms = product(study.arm, study.values, study.seeds)
     plan = {(a.name, value, seed): _job(study, a, seed, value, out) for a, value, seed in arms}
     _try(plan.values(), root)
-    runs = _Runs(root, jobs, tell or (lambda job, outcome: None))
+    teachers = [job.folder / TEACHER for job in plan.values() if job.config.teacher]
+    runs = _Runs(root, jobs, teachers, tell or (lambda job, outcome: None))
     chosen: dict[str, Any] = {}
     if study.tune:
         tries = [plan[a.name, v, study.seeds[0]] for a in study.tuned for v in study.values]
@@ -158,6 +159,7 @@ class _Runs:
 
     root: Path | None
     jobs: int
+    teachers: Sequence[Path]
     tell: Told
     scores: dict[Job, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -176,7 +178,7 @@ class _Runs:
             else:
                 missing.append(job)
         shared = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        work = partial(_run, root=self.root, threads=shared)
+        work = partial(_run, root=self.root, threads=shared, teachers=self.teachers)
         with closing(each(missing, work, self.jobs)) as ended:  # an interrupt ends what runs
             for job, problem in ended:
                 self._ended(job, problem)
@@ -189,8 +191,8 @@ class _Runs:
         self.tell(job, self.scores[job] if problem is None else problem)
 
 
-def _run(job: Job, root: Path | None, threads: int | None) -> None:
-    """One run."""
+def _run(job: Job, root: Path | None, threads: int | None, teachers: Sequence[Path]) -> None:
+    """One run; arms that have one teacher train it once."""
     import torch
 
     from spikeloom.report import write_report
@@ -203,7 +205,9 @@ def _run(job: Job, root: Path | None, threads: int | None) -> None:
         torch.set_num_threads(threads)
     going_on = (job.folder / CONFIG).exists()  # perhaps only its teacher was being trained
     try:
-        train(job.config, job.folder, resume=going_on, root=root, recipe=job.recipe)
+        train(
+            job.config, job.folder, resume=going_on, root=root, recipe=job.recipe, teachers=teachers
+        )
     except NonFiniteLossError as error:
         write_file(job.folder / DIVERGED, f"{type(error).__name__}: {error}".encode())
         raise

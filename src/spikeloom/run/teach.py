@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from spikeloom.run.aside import aside
 from spikeloom.run.build import bind
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.loop import Silent, Training
-from spikeloom.run.record import BEST, CONFIG, ENVIRONMENT, LAST, METRICS, RESULT
+from spikeloom.run.record import BEST, CONFIG, ENVIRONMENT, LAST, METRICS, RESULT, stored_config
 from spikeloom.run.stage import rehearse
 from spikeloom.run.task import Task, network, placed, prepare
 from spikeloom.run.teacher import TEACHER, finished, teacher_config
@@ -34,7 +34,7 @@ def rehearse_teacher(task: Task, root: Path | None) -> None:
         raise ConfigError(f"the teacher: {error}") from error
 
 
-def teach(task: Task, folder: Path, train: Train) -> nn.Module:
+def teach(task: Task, folder: Path, train: Train, known: Sequence[Path] = ()) -> nn.Module:
     """The teacher of a run with its weights, trained or copied into ``folder/teacher`` before.
 
     Leaves the random numbers as they were.
@@ -43,13 +43,15 @@ def teach(task: Task, folder: Path, train: Train) -> nn.Module:
         task: the run.
         folder: the run folder, which we hold.
         train: trains a configuration into a folder, or goes on where it was interrupted.
+        known: teachers of other runs; one that is finished and is the one wanted is copied.
     """
     config, home = task.config, folder / TEACHER
     assert config.teacher
     about = teacher_config(config, folder)
-    if config.teacher.run is not None:
+    source = config.teacher.run or next((t for t in known if _is(t, about)), None)
+    if source is not None and not (home / LAST).exists():
         if task.procs.first and not (home / CONFIG).exists():
-            _copy(Path(config.teacher.run), home)
+            _copy(Path(source), home)
         task.procs.wait()
     elif not (home / RESULT).exists():
         with aside(task.device):
@@ -74,6 +76,10 @@ def taught_by(folder: Path) -> dict[str, Any] | None:
         return None
     result = json.loads(path.read_text(encoding="utf-8"))
     return {key: result[key] for key in ("recipe", "test", "val", "parameters", "seconds")}
+
+
+def _is(folder: Path, about: Config) -> bool:
+    return (folder / RESULT).exists() and stored_config(folder) == about
 
 
 def _copy(source: Path, home: Path) -> None:
