@@ -223,7 +223,7 @@ def batched_differences(
         together: entries in one pass, which are twice as many networks.
     """
     layer, wrapper = model.get_submodule(name), model.get_submodule(name.rpartition(".")[0])
-    weight: Tensor = layer.weight  # type: ignore[assignment]
+    weight: Tensor = layer.weight  # type: ignore[assignment]  # any module's attribute
     values: list[float] = []
     for part in chosen.split(together):
 

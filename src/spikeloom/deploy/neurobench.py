@@ -29,7 +29,7 @@ def neurobench_model(model: nn.Module) -> Any:
     neurons: Any = _part("hooks.neuron")
     models: Any = _part("models")
 
-    class PotentialHook(neurons.NeuronHook):  # type: ignore[misc]
+    class PotentialHook(neurons.NeuronHook):  # type: ignore[misc]  # it has no types
         """Notes the potential before and after every step of a layer of neurons."""
 
         def hook_fn(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -39,7 +39,7 @@ def neurobench_model(model: nn.Module) -> Any:
                 self.pre_fire_mem_potential += [torch.zeros_like(v_seq[0]), *v_seq[:-1]]
                 self.post_fire_mem_potential += [*v_seq]
 
-    class Wrapped(models.TorchModel):  # type: ignore[misc]
+    class Wrapped(models.TorchModel):  # type: ignore[misc]  # it has no types
         """Sequences with the batch first, as NeuroBench has them."""
 
         def __init__(self) -> None:

@@ -54,7 +54,7 @@ def carry(
         out, after[layer] = rules[layer](layer, part, before[layer])
         return out, after[layer]
 
-    with ruled(model, onward, Temporal):  # type: ignore[type-abstract]
+    with ruled(model, onward, Temporal):  # type: ignore[type-abstract]  # asked for, never made
         y_seq: Tensor = model(x_seq)
     return y_seq, tuple(after.get(layer) for layer in layers)
 

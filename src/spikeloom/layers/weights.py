@@ -133,7 +133,7 @@ def transform_of(layer: nn.Module) -> nn.Module | None:
     """The transform of a layer's weight; None if the weight itself is trained."""
     if not parametrize.is_parametrized(layer, "weight"):
         return None
-    found: nn.Module = layer.parametrizations.weight[0]  # type: ignore[union-attr, index, assignment]
+    found: nn.Module = layer.parametrizations.weight[0]  # type: ignore[union-attr, index, assignment]  # any module's
     return found
 
 
@@ -142,7 +142,7 @@ def plain_weights(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     for layer in model.modules():
         if parametrize.is_parametrized(layer, "weight"):
-            weight: Tensor = layer.weight  # type: ignore[assignment]
+            weight: Tensor = layer.weight  # type: ignore[assignment]  # any module's attribute
             # Removing the transforms would take them from the original too: both have one class.
             transforms: Any = layer.get_submodule("parametrizations.weight")
             transforms.original = nn.Parameter(weight.detach().clone())

@@ -51,7 +51,7 @@ class Simulation:
         """
         pieces, states = [], None
         with (
-            ruled(self.model, self._spike, Temporal),  # type: ignore[type-abstract]
+            ruled(self.model, self._spike, Temporal),  # type: ignore[type-abstract]  # asked for, never made
             standing_in(self.model, Stack, self._row),
             standing_in(self.model, BatchNorm, self._normalise),
             standing_in(self.model, Dropout, self._drop),
@@ -77,7 +77,7 @@ class Simulation:
         """
         x = x_seq[:1] if is_constant(x_seq) else x_seq.mean(0, keepdim=True)
         with (
-            ruled(self.model, self._rate, Temporal),  # type: ignore[type-abstract]
+            ruled(self.model, self._rate, Temporal),  # type: ignore[type-abstract]  # asked for, never made
             standing_in(self.model, Stack, self._row),
             standing_in(self.model, BatchNorm, self._normalise_mean),
             standing_in(self.model, Dropout, self._drop),

@@ -42,7 +42,7 @@ class Tandem(nn.Module):
         self.model = model
         self.teacher = teacher.eval().requires_grad_(False).to(weight.device, weight.dtype)
         self.p, self.scale, self.momentum = p, scale, momentum
-        self.neurons = named(model, Neuron)  # type: ignore[type-abstract]
+        self.neurons = named(model, Neuron)  # type: ignore[type-abstract]  # asked for, never made
         self.rectifiers = named(teacher, ReLU)
         if not self.neurons or len(self.neurons) != len(self.rectifiers):
             raise Unsupported(

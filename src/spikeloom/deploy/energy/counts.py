@@ -8,9 +8,52 @@ from spikeloom.deploy.energy.values import Kind
 SYNAPTIC = ("map", "recurrent", "product")
 
 
-@dataclass(frozen=True)
-class LayerCounts:
-    """One layer's work for one sample, over all time steps: means over the samples counted.
+@dataclass(kw_only=True)
+class Work:
+    """A layer's work, over all time steps, and its sizes.
+
+    Args:
+        dense: synaptic operations if every input and every weight counts.
+        adds: other additions and comparisons that are due: of biases, pools, sums and rectifiers.
+        dense_adds: the same if every input counts.
+        multiplies: other multiplications: of norms that do not fold.
+        updates: neurons times steps.
+        touched: those that anything but a bias reached.
+        spikes: values of neurons or rectifiers that are not zero.
+        events: values that it reads and that are not zero.
+        written: values it leaves that are not zero; 0 if the next layer takes them where they are.
+        neurons: of the layer.
+        states: numbers that each of them keeps.
+        leaks: whether any of these decays.
+        parameters: numbers it has learnt.
+        zeros: those of its weights that are zero.
+        weights: numbers in its weights.
+        in_size: values of one step that it reads.
+        out_size: values of one step that it computes.
+    """
+
+    dense: float = 0.0
+    adds: float = 0.0
+    dense_adds: float = 0.0
+    multiplies: float = 0.0
+    updates: float = 0.0
+    touched: float = 0.0
+    spikes: float = 0.0
+    events: float = 0.0
+    written: float = 0.0
+    neurons: int = 0
+    states: int = 0
+    leaks: bool = False
+    parameters: int = 0
+    zeros: int = 0
+    weights: int = 0
+    in_size: int = 0
+    out_size: int = 0
+
+
+@dataclass
+class LayerCounts(Work):
+    """One layer's work for one sample: means over the samples counted.
 
     Args:
         name: of the layer in the network.
@@ -20,26 +63,9 @@ class LayerCounts:
         kind: its class.
         inputs: what it reads, by the values; empty if the layer before keeps it for this one.
         steps: how often it is computed; once for an image that is the same at every step.
-        dense: synaptic operations if every input and every weight counts.
         macs: multiply-accumulates: of graded inputs and weights that are not zero.
         acs: accumulates: of spikes and weights that are not zero.
-        adds: other additions and comparisons that are due: of biases, pools, sums and rectifiers.
-        dense_adds: the same if every input counts.
-        multiplies: other multiplications: of norms that do not fold.
-        neurons: of the layer.
-        states: numbers that each of them keeps.
-        leaks: whether any of these decays.
-        updates: neurons times steps.
-        touched: those that anything but a bias reached.
-        spikes: values of neurons or rectifiers that are not zero.
-        parameters: numbers it has learnt.
-        zeros: those of its weights that are zero.
-        weights: numbers in its weights.
-        in_size: values of one step that it reads.
-        events: values that it reads and that are not zero.
-        out_size: values of one step that it computes.
-        written: values it leaves that are not zero; 0 if the next layer takes them where they are.
-        out_kind: what those are.
+        out_kind: what the values it leaves are.
         note: what a reader should know.
     """
 
@@ -48,25 +74,8 @@ class LayerCounts:
     kind: str
     inputs: Kind | Literal[""] = ""
     steps: float = 0.0
-    dense: float = 0.0
     macs: float = 0.0
     acs: float = 0.0
-    adds: float = 0.0
-    dense_adds: float = 0.0
-    multiplies: float = 0.0
-    neurons: int = 0
-    states: int = 0
-    leaks: bool = False
-    updates: float = 0.0
-    touched: float = 0.0
-    spikes: float = 0.0
-    parameters: int = 0
-    zeros: int = 0
-    weights: int = 0
-    in_size: int = 0
-    events: float = 0.0
-    out_size: int = 0
-    written: float = 0.0
     out_kind: Kind = "graded"
     note: str = ""
 
@@ -118,4 +127,4 @@ class Counts:
         return asdict(self)
 
 
-__all__ = ["SYNAPTIC", "Counts", "LayerCounts"]
+__all__ = ["SYNAPTIC", "Counts", "LayerCounts", "Work"]

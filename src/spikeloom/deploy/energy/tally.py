@@ -1,17 +1,22 @@
 """Adds up one layer's work while a network runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from spikeloom.deploy.energy.counts import LayerCounts
+from spikeloom.deploy.energy.counts import LayerCounts, Work
 from spikeloom.deploy.energy.values import Kind, Values
+
+SUMMED = (
+    "dense", "adds", "dense_adds", "multiplies", "updates", "touched", "spikes", "events",
+    "written",
+)  # fmt: skip
 
 
 @dataclass
-class Tally:
+class Tally(Work):
     """Sums over all samples so far; ``counts`` divides by their number.
 
     ``active`` are the inputs that were not zero, place by place, and ``fan_out`` the operations
@@ -27,26 +32,9 @@ class Tally:
     fan_out: Tensor | None = None
     active: Tensor | None = None
     pairs: float = 0.0
-    dense: float = 0.0
     dense_each: float = 0.0
     calls: float = 0.0
-    adds: float = 0.0
-    dense_adds: float = 0.0
-    multiplies: float = 0.0
     biased: bool = False
-    neurons: int = 0
-    states: int = 0
-    leaks: bool = False
-    updates: float = 0.0
-    touched: float = 0.0
-    spikes: float = 0.0
-    parameters: int = 0
-    zeros: int = 0
-    weights: int = 0
-    in_size: int = 0
-    events: float = 0.0
-    out_size: int = 0
-    written: float = 0.0
     runs: int = 0
     readers: int = 0
     source: "Tally | None" = None
@@ -98,33 +86,20 @@ class Tally:
         graded = all(kind == "graded" for kind in both)
         bias = self.calls * self.out_size if self.biased else 0.0
         each = 1 / samples
+        work = {part.name: getattr(self, part.name) for part in fields(Work)}
+        work |= {name: work[name] + bias for name in ("adds", "dense_adds")}
+        work |= {name: work[name] * each for name in SUMMED}
         return LayerCounts(
             name=self.name,
             role=self.role,
             kind=self.kind,
             inputs=self._read(both),
             steps=self.calls * each,
-            dense=self.dense * each,
             macs=pairs * each if graded else 0.0,
             acs=0.0 if graded else pairs * each,
-            adds=(self.adds + bias) * each,
-            dense_adds=(self.dense_adds + bias) * each,
-            multiplies=self.multiplies * each,
-            neurons=self.neurons,
-            states=self.states,
-            leaks=self.leaks,
-            updates=self.updates * each,
-            touched=self.touched * each,
-            spikes=self.spikes * each,
-            parameters=self.parameters,
-            zeros=self.zeros,
-            weights=self.weights,
-            in_size=self.in_size,
-            events=self.events * each,
-            out_size=self.out_size,
-            written=self.written * each,
             out_kind=self.outputs.kind if self.written else "binary",
             note="; ".join([*self.notes, *self._pairing(both)]),
+            **work,
         )
 
     def _read(self, both: list[Kind]) -> Kind | Literal[""]:

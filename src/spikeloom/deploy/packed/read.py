@@ -3,6 +3,7 @@
 import inspect
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,11 +120,11 @@ class Reader:
 
     def _term(self, key: str, node: SumForm, form: TermForm) -> Term:
         came, window = self._source(node.name, form.source), _window(form.window)
-        plan = {"window": window, "dense": form.dense, "density": form.density}
+        term = partial(Term, form.source, window=window, dense=form.dense, density=form.density)
         if form.sizes is None:
             same = came == node.shape and window == Window() and form.coded is None
             _check(same, f"{node.name}: adds {came} to {node.shape}")
-            return Term(form.source, **plan)  # type: ignore[arg-type]
+            return term()
         outputs, C, kh, kw = form.sizes
         _check(outputs * C * kh * kw < SMALL, f"{node.name}: has too many weights")
         grouped = came[0] % C == 0 and outputs % (came[0] // C) == 0
@@ -133,8 +134,8 @@ class Reader:
             f"{node.name}: weights {form.sizes} on {came} do not give {node.shape}",
         )
         if form.coded is None:
-            return Term(form.source, self._floats(f"{key}.weight", *form.sizes), **plan)  # type: ignore[arg-type]
-        return Term(form.source, coded=self._coded(key, node.name, form), **plan)  # type: ignore[arg-type]
+            return term(self._floats(f"{key}.weight", *form.sizes))
+        return term(coded=self._coded(key, node.name, form))
 
     def _coded(self, key: str, name: str, form: TermForm) -> Coded:
         assert form.sizes is not None
