@@ -96,6 +96,14 @@ def test_an_imported_network_is_accounted_for_without_a_twin(
         session.train(config, tmp_path / "again")
 
 
+@pytest.mark.parametrize("change", ["model.neuron.v_threshold=2.0", "model.norm=none"])
+def test_neurons_of_its_own_cannot_be_set(change: str, file: Path, tmp_path: Path) -> None:
+    import_nir(file, convention="norse", out=tmp_path / "run", overrides=DIGITS)
+    config = load(tmp_path / "run" / "config.toml", [change])
+    with pytest.raises(ConfigError, match=r"the model 'nir' takes no (neuron|norm).*leave it out"):
+        session.train(config, tmp_path / "again")
+
+
 def test_an_imported_network_learns_on(file: Path, tmp_path: Path) -> None:
     import_nir(file, convention="norse", out=tmp_path / "run", overrides=DIGITS)
     config = load(tmp_path / "run" / "config.toml", ["data.val=50", "data.train=100"])

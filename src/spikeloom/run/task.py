@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
 from spikeloom.layers import transform_weights
 from spikeloom.learning import Batch, of_batch
+from spikeloom.registry import find
 from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
-from spikeloom.run.config import Config, ConfigError
+from spikeloom.run.config import Config, ConfigError, ModelConfig
 from spikeloom.run.distributed import Processes
 from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
@@ -190,6 +192,7 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         net: nn.Module = build(model, "model", **context, **parts)
     except RuntimeError as error:  # torch has no other for memory that is not there
         raise ConfigError(f"{model.name} cannot be built: {error}") from error
+    _check_parts(model)
     if model.weight is None:
         return net
     make = bind(model.weight, "weight", **context)
@@ -199,6 +202,17 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         return transform_weights(net, make)
     except ValueError as error:
         raise ConfigError(f"weight {model.weight.name!r}: {error}") from error
+
+
+def _check_parts(model: ModelConfig) -> None:
+    """Refuse neurons and norms for a model that has its own, unless they are what stands there."""
+    taken = signature(find("model", model.name).build).parameters
+    for kind in ("neuron", "norm"):
+        if kind not in taken and getattr(model, kind) != ModelConfig.model_fields[kind].default:
+            raise ConfigError(
+                f"the model {model.name!r} takes no {kind}, got model.{kind} = "
+                f"{getattr(model, kind).name!r}; leave it out"
+            )
 
 
 def placed(net: nn.Module, device: torch.device) -> nn.Module:
