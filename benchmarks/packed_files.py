@@ -25,15 +25,14 @@ def row(run: Path, folder: Path, samples: int) -> list[str]:
     packed = export(run, packed=file)["packed"]
     scored = score_packed(file, against=run)
     found: dict[str, Any] = account(run, samples=samples)
-    layers = next(n for n in found["networks"] if n["network"] == "spiking")["counts"]["layers"]
-    spikes = sum(layer["spikes"] for layer in layers)
-    operations = sum(layer["macs"] + layer["acs"] for layer in layers)
+    done = next(n for n in found["networks"] if n["network"] == "spiking")
+    operations = done["macs"] + done["acs"]
     config = stored_config(run).run
     return [
         config.arm, str(config.seed), f"{packed['bytes']:,}", f"{packed['int8']:,}",
         f"{packed['float32']:,}", f"{packed['float32'] / packed['bytes']:.1f}",
         f"{scored['agreeing']:,} of {scored['compared']:,}", f"{scored['largest_error']:.1e}",
-        f"{scored['accuracy']:.1%}", f"{spikes:,.0f}", f"{operations / 1e6:.2f} M",
+        f"{scored['accuracy']:.1%}", f"{done['spikes']:,.0f}", f"{operations / 1e6:.2f} M",
     ]  # fmt: skip
 
 
