@@ -51,6 +51,19 @@ def test_the_last_neurons_of_every_stage_are_paired() -> None:
     assert pairs[0] == ("0.features.5", "stages.0.2.after"), "also of a model inside another"
 
 
+def test_only_neurons_that_are_compared_leave_their_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net, teacher = nets("spiking_vgg9", "spiking_vgg9")
+    traced, trace = [], LIF.trace
+    monkeypatch.setattr(
+        LIF, "trace", lambda self, *given: traced.append(self) or trace(self, *given)
+    )
+    value(MPFD(teacher=teacher), net, batch())
+    want = [model.get_submodule(name) for model in (net, teacher) for name in last_of_stages(model)]
+    assert set(traced) == set(want)
+
+
 def test_a_teacher_of_another_architecture_is_followed() -> None:
     vgg, resnet = nets("spiking_vgg9", "spiking_resnet20")
     given = batch()

@@ -1,6 +1,6 @@
 """What the potentials of a model's neurons were while it ran."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
@@ -41,13 +41,15 @@ Note = Callable[[str, Neuron, Tensor, State], tuple[Record, State]]
 
 
 @contextmanager
-def potentials(model: nn.Module) -> Iterator[Callable[[], list[Seen]]]:
-    """Record the potentials of every neuron layer that runs inside the block.
+def potentials(
+    model: nn.Module, only: Collection[str] | None = None
+) -> Iterator[Callable[[], list[Seen]]]:
+    """Record the potentials of neuron layers that run inside the block: all, or those named.
 
-    The function that comes out hands over what was recorded since its last call. Neurons run by
-    their readable functions meanwhile, in which potentials are part of the graph.
+    The function that comes out hands over what was recorded since its last call. These neurons
+    run by their readable functions meanwhile, in which potentials are part of the graph.
     """
-    with _noting(model, _seen) as hand_over:
+    with _noting(model, _seen, only) as hand_over:
         yield hand_over
 
 
@@ -59,8 +61,10 @@ def means(model: nn.Module) -> Iterator[Callable[[], list[Mean]]]:
 
 
 @contextmanager
-def _noting(model: nn.Module, note: "Note[Record]") -> Iterator[Callable[[], list[Record]]]:
-    names = {module: name for name, module in model.named_modules()}
+def _noting(
+    model: nn.Module, note: "Note[Record]", only: Collection[str] | None = None
+) -> Iterator[Callable[[], list[Record]]]:
+    names = {module: name for name, module in model.named_modules() if only is None or name in only}
     found: list[Record] = []
 
     def rule(neuron: Temporal, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
@@ -74,7 +78,7 @@ def _noting(model: nn.Module, note: "Note[Record]") -> Iterator[Callable[[], lis
         found.clear()
         return taken
 
-    with ruled(model, rule):
+    with ruled(model, rule, chosen=names):
         yield hand_over
 
 

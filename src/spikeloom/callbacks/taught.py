@@ -3,7 +3,7 @@
 import fnmatch
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -140,21 +140,22 @@ class TaughtLayers(Taught, ABC):
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Term]:
         pairs = self.paired(model)
-        with potentials(model) as seen:
+        names, partners = zip(*pairs, strict=True)
+        with potentials(model, names) as seen:
 
             def value(batch: Batch, _: Tensor) -> Tensor | None:
                 ours = whole(seen())
                 if not ours:  # a loss that is asked for again without another pass
                     return None
-                theirs = self.layers_of_teacher(batch.x_seq)
+                theirs = self.layers_of_teacher(batch.x_seq, partners)
                 found = [self.apart(ours[a], theirs[b]) for a, b in pairs]
                 return self.weight * torch.stack(found).sum()
 
             yield value
 
-    def layers_of_teacher(self, x_seq: Tensor) -> dict[str, Seen]:
-        """Spikes and potentials of the teacher by the name of the layer."""
-        with potentials(self.teacher) as seen:
+    def layers_of_teacher(self, x_seq: Tensor, names: Collection[str]) -> dict[str, Seen]:
+        """Spikes and potentials of layers of the teacher by name."""
+        with potentials(self.teacher, names) as seen:
             self.answer(x_seq)
             return whole(seen())
 

@@ -6,7 +6,7 @@ compute. A training method gets these two hooks and no other.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -97,15 +97,18 @@ def ruled(
     model: nn.Module,
     rule: Rule,
     kind: type[Layer] = Neuron,  # type: ignore[assignment]
+    chosen: Container[nn.Module] | None = None,
 ) -> Iterator[list[Layer]]:
-    """Let every neuron of ``model`` follow ``rule`` inside the block; restores the old rules.
+    """Let the neurons of ``model`` follow ``rule`` inside the block; restores the old rules.
 
     Args:
         model: where to look for them.
         rule: what they follow.
         kind: which layers; ``Temporal`` for read-outs that integrate as well.
+        chosen: of these, only those in here; all of them if None.
     """
-    layers = [module for module in model.modules() if isinstance(module, kind)]
+    found = (module for module in model.modules() if isinstance(module, kind))
+    layers = [module for module in found if chosen is None or module in chosen]
     before = [layer.rule for layer in layers]
     try:
         for layer in layers:
