@@ -14,9 +14,9 @@ the wanted rate. Columns:
     onnx int8        ONNX Runtime, quantised statically (weights int8 per channel, inputs uint8)
     onnx float32     ONNX Runtime as it is
 
-Results are compared first: packed must give the spikes or logits of torch but for rounding; for
-int8 the share of spikes or predictions that are the same is printed. Bytes of the files are printed
-with the whole network.
+Results are compared first: packed must give the spikes or logits of torch but for rounding; of
+ONNX Runtime the share of spikes or predictions that are the same is printed. Bytes of the files are
+printed with the whole network.
 
     python benchmarks/packed_codes.py --batch 1 32 --threads 1 --json packed_codes.jsonl
 """
@@ -134,7 +134,11 @@ def onnx(model: nn.Module, x_seq: Tensor, folder: Path) -> dict[str, Run]:
 
 
 def compare(found: dict[str, Run], spikes: bool) -> None:
-    """Every column against the first; exact ones must agree."""
+    """Every column against the first; exact ones must agree.
+
+    ONNX Runtime adds in another order. That turns next to no spike of a layer; in the whole
+    network, whose weights are random, one turned spike turns others: its share is only printed.
+    """
     want = found["torch"]()
     for name, run in found.items():
         got = run().reshape(want.shape)
@@ -144,7 +148,8 @@ def compare(found: dict[str, Run], spikes: bool) -> None:
             same = float((got.mean(0).argmax(-1) == want.mean(0).argmax(-1)).float().mean())
         error = float((got - want).abs().max())
         print(f"  {name}: {'spikes' if spikes else 'predictions'} the same {same:.4%}, {error:.1e}")
-        assert name.startswith("onnx int8") or same >= 1 - TURNED, name
+        free = name == "onnx int8" or (name == "onnx float32" and not spikes)
+        assert free or same >= 1 - TURNED, name
 
 
 def timed(
@@ -216,7 +221,9 @@ def whole_network(batch: int, given: argparse.Namespace) -> None:
             }  # fmt: skip
             found |= onnx(net, x_seq, Path(folder)) if given.onnx else {}
             compare(found, spikes=False)
-            setting = {"layer": "whole", "batch": batch, "T": STEPS, "rate": given.rate}
+            setting = {
+                "layer": f"whole, {column}", "batch": batch, "T": STEPS, "rate": given.rate
+            }  # fmt: skip
             timed(f"whole network, batch {batch}", found, given, setting)
 
 

@@ -40,6 +40,7 @@ TITLES = {
     "methods": "Training step of each method beside plain BPTT",
     "rate_bp": "Training step of rate-based back-propagation beside BPTT",
     "events": "Event-driven execution, one sample",
+    "packed_codes": "Networks of one bit and less",
     "event_bp": "Spike-time gradients, T = 5, batch 50",
 }
 NOTED = {"workload", "machine", "name", "wall", "low", "high", "cpu", "kept", "rounds", "clean",
