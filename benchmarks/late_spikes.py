@@ -1,13 +1,15 @@
-"""Accuracy of several runs against the probability that a spike is a step late, in one figure.
+"""Accuracy against the probability that a spike is a step late, a line for each arm.
 
     spikeloom faults RUN --delay 0 --delay 0.1 ...     # for each of the runs, before
     python benchmarks/late_spikes.py RUN RUN ... --out FOLDER
 
-Reads ``faults.json`` of every run and writes ``late_spikes.svg`` and ``table.md``.
+Reads ``faults.json`` of every run and writes ``late_spikes.svg`` and ``table.md``: means over the
+runs of an arm (its seeds), each of which is the mean over its chips, and the spread of these.
 """
 
 import argparse
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,23 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True, help="folder for figure and table")
     args = parser.parse_args()
-    lines, table = {}, ["| run | delayed | accuracy | lost |", "| --- | --- | --- | --- |"]
+    arms: defaultdict[str, defaultdict[float, list[dict[str, Any]]]]
+    arms = defaultdict(lambda: defaultdict(list))
     for run in args.runs:
-        rows, name = delays(run), name_of(run)
-        spread = [mean_sd(row["accuracy"]) for row in rows]
-        strengths = [row["strength"] for row in rows]
-        lines[name] = (strengths, [mean for mean, _ in spread], [sd for _, sd in spread])
-        for row, (mean, sd) in zip(rows, spread, strict=True):
-            lost = mean_sd(row["lost"])[0] if "lost" in row else 0.0
+        for row in delays(run):
+            arms[name_of(run)][row["strength"]].append(row)
+    lines, table = {}, ["| arm | delayed | runs | accuracy | lost |", "|---|---|---|---|---|"]
+    for name, points in arms.items():
+        spread = [
+            mean_sd([mean_sd(row["accuracy"])[0] for row in rows]) for rows in points.values()
+        ]
+        lines[name] = ([*points], [mean for mean, _ in spread], [sd for _, sd in spread])
+        for (strength, rows), (mean, sd) in zip(points.items(), spread, strict=True):
+            lost = mean_sd([mean_sd(row.get("lost", [0.0]))[0] for row in rows])[0]
             scatter = "" if sd is None else f" ± {sd:.1%}"
-            table.append(f"| {name} | {row['strength']:g} | {mean:.1%}{scatter} | {lost:.1%} |")
+            table.append(
+                f"| {name} | {strength:g} | {len(rows)} | {mean:.1%}{scatter} | {lost:.1%} |"
+            )
     figure = bands(lines, name="test.accuracy", key="late-spikes", over=UNITS["delay"], whole=False)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "late_spikes.svg").write_text(standalone(figure), encoding="utf-8")
