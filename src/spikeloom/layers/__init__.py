@@ -21,6 +21,7 @@ from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.sub_bit import OSQuant, SubBit, codes_of
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
+from spikeloom.layers.ternary import TernaryLIF, TernarySpike
 from spikeloom.layers.tokens import TokenMixing
 from spikeloom.layers.weights import (
     Place,
@@ -71,6 +72,8 @@ __all__ = [
     "SubBit",
     "Temporal",
     "TemporalEffectiveBatchNorm",
+    "TernaryLIF",
+    "TernarySpike",
     "ThresholdBatchNorm",
     "TokenMixing",
     "carry",

@@ -66,7 +66,7 @@ def view_of(direction: Tensor) -> Tensor:
     Shape:
         direction [R, 3] -> [R, 3]
     """
-    return direction / direction.norm(dim=-1, keepdim=True)
+    return direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
 
 
 def to_ndc(rays: Rays, *, size: tuple[int, int], focal: float, near: float = 1.0) -> Rays:

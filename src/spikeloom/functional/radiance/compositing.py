@@ -29,7 +29,7 @@ def intervals(t: Tensor, direction: Tensor) -> Tensor:
         t [R, K], direction [R, 3] -> [R, K]
     """
     gaps = torch.cat([t[:, 1:] - t[:, :-1], torch.full_like(t[:, :1], BEYOND)], dim=1)
-    return gaps * direction.norm(dim=-1, keepdim=True)
+    return gaps * torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
 
 
 def opacities(density: Tensor, delta: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where along a ray a scene is looked at: an even grid, jittered, or drawn where there is something.
+"""Where along a ray a scene is looked at: evenly, jittered, or drawn where there is something.
 
 Functions are pure: random numbers come in as ``draws`` from 0 to 1, None for the places that
 evaluation uses.
