@@ -21,7 +21,7 @@ from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.sub_bit import OSQuant, SubBit, codes_of
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
-from spikeloom.layers.ternary import TernaryLIF, TernarySpike
+from spikeloom.layers.ternary import ShiftedTernaryLIF, TernaryLIF, TernarySpike
 from spikeloom.layers.tokens import TokenMixing
 from spikeloom.layers.weights import (
     Place,
@@ -66,6 +66,7 @@ __all__ = [
     "RecurrentLIF",
     "Resetting",
     "Rule",
+    "ShiftedTernaryLIF",
     "Stack",
     "Standardised",
     "StepBatchNorm",

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from spikeloom.functional import Value, ternary_lif_trace, ternary_spike, ternary_spike_trace
+from torch import Tensor
+
+from spikeloom.functional import (
+    Trace,
+    Value,
+    ternary_lif_trace,
+    ternary_spike,
+    ternary_spike_trace,
+)
 from spikeloom.kernels import door
 from spikeloom.layers.learnable import ends
 from spikeloom.layers.membrane import Leaking, Membrane
@@ -133,3 +141,37 @@ class TernarySpike(Membrane):
         own = {**super().arguments(), "amplitude": self.amplitude.now()}
         del own["v_reset"]
         return own
+
+
+_levels = door("ternary_lif")
+
+
+def _shifted(x_seq: Tensor, v: Tensor | None = None, **options: Any) -> tuple[Tensor, Tensor]:
+    spike_seq, v = _levels(x_seq, v, **options)
+    return spike_seq - 1, v
+
+
+def _shifted_trace(x_seq: Tensor, v: Tensor | None = None, **options: Any) -> Trace:
+    trace = ternary_lif_trace(x_seq, v, **options)
+    return trace._replace(spike_seq=trace.spike_seq - 1)
+
+
+class ShiftedTernaryLIF(TernaryLIF):
+    """:class:`TernaryLIF` that sends its level less 1: -1, 0 or 1.
+
+    Maps that read it have the sum of their weights in their bias, see
+    :func:`spikeloom.deploy.signed`; silence is sent as -1, and so nothing of the dynamics changes.
+
+    Shape:
+        x_seq [T, N, *] -> spike_seq [T, N, *]
+    """
+
+    function = staticmethod(_shifted)
+    function_trace = staticmethod(_shifted_trace)
+
+    @classmethod
+    def of(cls, neuron: TernaryLIF) -> "ShiftedTernaryLIF":
+        """The same neurons with the same values, not a copy of these."""
+        twin = cls.__new__(cls)
+        twin.__dict__.update(neuron.__dict__)
+        return twin

@@ -66,7 +66,8 @@ def view_of(direction: Tensor) -> Tensor:
     Shape:
         direction [R, 3] -> [R, 3]
     """
-    return direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    view: Tensor = direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    return view
 
 
 def to_ndc(rays: Rays, *, size: tuple[int, int], focal: float, near: float = 1.0) -> Rays:

@@ -29,7 +29,8 @@ def intervals(t: Tensor, direction: Tensor) -> Tensor:
         t [R, K], direction [R, 3] -> [R, K]
     """
     gaps = torch.cat([t[:, 1:] - t[:, :-1], torch.full_like(t[:, :1], BEYOND)], dim=1)
-    return gaps * torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    lengths: Tensor = gaps * torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    return lengths
 
 
 def opacities(density: Tensor, delta: Tensor) -> Tensor:
