@@ -11,7 +11,7 @@ from spikeloom.data.folder import image_folder
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
 from spikeloom.data.nmnist import nmnist
 from spikeloom.data.rectangles import CutMix, Erase
-from spikeloom.data.source import Images, Source, Splits, TensorImages, split
+from spikeloom.data.source import Images, Source, Splits, TensorImages, TensorNumbers, split
 from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Source",
     "Splits",
     "TensorImages",
+    "TensorNumbers",
     "batches",
     "cifar10",
     "cifar100",

@@ -93,7 +93,7 @@ def batches(images: Images, order: Order, *, workers: int = 0) -> DataLoader[Any
     Args:
         workers: processes that read ahead; 0 reads in this one, best for images in memory.
     Shape:
-        -> x uint8 [B, C, H, W] or [B, T, C, H, W], y int64 [B]
+        -> x and y as the samples are, [B, *] each
     """
     return DataLoader(
         cast("Dataset[Any]", images),

@@ -43,7 +43,7 @@ def to_scale(loss: Loss, value: Tensor) -> Tensor:
 
 
 class Batch(NamedTuple):
-    """Inputs [T, N, *] and targets, [N] classes or [N, K] probabilities."""
+    """Inputs [T, N, *] and targets: [N] classes, [N, K] probabilities, or [N, D] numbers."""
 
     x_seq: Tensor
     y: Tensor

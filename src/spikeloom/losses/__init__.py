@@ -9,9 +9,11 @@ from spikeloom.losses.counts import (
     TimeToFirstSpike,
 )
 from spikeloom.losses.ltmd import TwoPassCrossEntropy
+from spikeloom.losses.numbers import MSE
 from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
 
 __all__ = [
+    "MSE",
     "Count",
     "CountMSE",
     "CountPlus",

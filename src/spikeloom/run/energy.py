@@ -162,8 +162,9 @@ def _add(found: dict[str, Any], subject: Subject, samples: int, costs: Constants
         counts = count_operations(model, _sequences(task, "test", samples))
     if counts.uncounted:
         found["notes"].append(f"{subject.name}: not counted: {', '.join(counts.uncounted)}")
-    scores = {"float32": _accuracy(task, model) if subject.weights else None}
-    scores["int8"] = _accuracy(task, rounded(task, model)) if subject.weights else None
+    known = subject.weights and not task.source.numbers  # of numbers there is no accuracy
+    scores = {"float32": _accuracy(task, model) if known else None}
+    scores["int8"] = _accuracy(task, rounded(task, model)) if known else None
     trained = bool(subject.weights)
     found["counts"][subject.name] = [_plain(layer, trained) for layer in counts.as_dict()["layers"]]
     if "neurobench" not in found:

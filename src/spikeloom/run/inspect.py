@@ -101,7 +101,7 @@ def built(config: Config, root: Path | None = None) -> tuple[nn.Module, tuple[in
         in_shape, num_classes = KNOWN[config.data.name]
     else:
         source = read(config, root)
-        in_shape, num_classes = source.shape, source.num_classes
+        in_shape, num_classes = source.shape, source.outputs
     for part in config.data.augment:
         build(part, "augment", num_classes=num_classes)
     for phase in config.phase:

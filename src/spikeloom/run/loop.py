@@ -20,8 +20,8 @@ from spikeloom.run.record import BEST, LAST, METRICS, write_lines
 from spikeloom.run.stage import State, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
-Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W], or sequences of them, and labels [B]
-Sums = tuple[float, float, float]  # loss, right, count
+Pair = tuple[Tensor, Tensor]  # samples and targets, [B, *] each
+Sums = list[float]  # of the loss, of what the measure needs, and the count
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -159,7 +159,7 @@ class Training:
         self._check_weights()
         line = self._line((state.update - 1) / updates)  # the share the last update saw
         state.history.append(line)
-        state.epoch, state.batch, state.sums = state.epoch + 1, 0, [0.0, 0.0, 0.0]
+        state.epoch, state.batch, state.sums = state.epoch + 1, 0, []
         self._keep_best(line)
         self._save()
         self.watcher.epoch(line)
@@ -202,21 +202,20 @@ class Training:
             stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
             stage.settle()
             stage.average()
-        sums = seen.tolist()
-        self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
-        return sums[0] / sums[2], bool(sums[3])
+        *found, due = seen.tolist()
+        self.state.sums = _added(self.state.sums, found)
+        return found[0] / found[-1], bool(due)
 
     def _ready(
         self, group: list[Pair], total: float, progress: Progress
     ) -> Generator[tuple[Sums, dict[str, Tensor]], None, None]:
-        """Loss, right and count so far, and increments, each time an update can be made."""
-        before, increments = (0.0, 0.0, 0.0), dict[str, Tensor]()
+        """Sums so far, and increments, each time an update can be made."""
+        before, increments = list[float](), dict[str, Tensor]()
         for at, (x, y) in enumerate(group, start=1):
             share = len(x) / total
             batch = self.task.batch(x, y, training=True)
             for metrics in self._learn(batch, progress, share):
-                a, b, c = self._sums(metrics, batch.y, share)
-                seen = before[0] + a, before[1] + b, before[2] + c
+                seen = _added(before, self._sums(metrics, batch.y, share))
                 for name, change in metrics.increments.items():
                     increments[name] = increments.get(name, 0) + change * share
                 if at == len(group):
@@ -238,20 +237,19 @@ class Training:
 
     def _sums(self, metrics: Metrics, y: Tensor, share: float) -> Sums:
         loss = float(metrics.loss) / self.stage.scaler.get_scale() / share
-        target = y.argmax(-1) if y.dim() == 2 else y
-        right = (metrics.logits_seq.float().mean(0).argmax(-1) == target).sum()
-        return loss * len(y), float(right), float(len(y))
+        return [loss * len(y), *self.task.measure.quick(metrics.logits_seq, y), float(len(y))]
 
     def _line(self, share: float) -> dict[str, Any]:
         """The metrics of the epoch that has just been trained."""
         state = self.state
-        loss, right, count = state.sums
+        loss, *sums, count = state.sums
+        measure = self.task.measure
         line: dict[str, Any] = {"phase": state.phase, "epoch": state.epoch + 1}
         line |= {"update": state.update, "lr": self.stage.lr(share)}
-        line["train"] = {"loss": loss / count, "accuracy": right / count}
+        line["train"] = {"loss": loss / count, measure.key: measure.headline(sums, count)}
         if len(self.task.splits.val):
             found = evaluate(self.task, self.stage.plain(), self.stage.loss, "val")
-            line["val"] = {key: found[key] for key in ("loss", "accuracy")}
+            line["val"] = {key: found[key] for key in ("loss", measure.key)}
             if not math.isfinite(found["loss"]):
                 raise NonFiniteLossError(
                     f"the validation loss is not finite after {self._place()}. {self._advice()}"
@@ -262,12 +260,13 @@ class Training:
         return {**line, "seconds": round(state.seconds, 3)}
 
     def _keep_best(self, line: dict[str, Any]) -> None:
-        score = line.get("val", line["train"])["accuracy"]
-        if score > self.state.best:
-            self.state.best = score
+        measure = self.task.measure
+        score = line.get("val", line["train"])[measure.key]
+        if measure.rank(score) > self.state.best:
+            self.state.best = measure.rank(score)
             if self.task.procs.first:
                 weights = checkpoint.prefixed("model", self.stage.plain().state_dict())
-                facts = {"epoch": line["epoch"], "phase": line["phase"], "accuracy": score}
+                facts = {"epoch": line["epoch"], "phase": line["phase"], measure.key: score}
                 facts["config"] = self.task.config.model_dump(mode="json")
                 checkpoint.save_state(self.folder / BEST, weights, facts)
 
@@ -304,6 +303,11 @@ class Training:
         last = self.folder / LAST
         kept = f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
         return f"Lower the learning rate, set clip_norm, or use fp32; {kept}"
+
+
+def _added(before: Sums, more: Sums) -> Sums:
+    """The sums of both; of none before, those that come."""
+    return [a + b for a, b in zip(before, more, strict=True)] if before else more
 
 
 def _grouped(batches: Iterator[Pair], size: int) -> Iterator[list[Pair]]:

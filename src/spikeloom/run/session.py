@@ -149,7 +149,7 @@ def score(
     model = Training(task, folder, Silent()).weights(which)
     loss = build(config.phase[-1].loss, "loss")
     model = infer(model, some_inputs(task)) if packed else model
-    return {"weights": which, **evaluate(task, model, loss, "test")}
+    return {"weights": which, "measure": task.measure.key, **evaluate(task, model, loss, "test")}
 
 
 def some_inputs(task: Task, count: int = 8) -> Tensor:
@@ -190,7 +190,12 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
     config, state = task.config, training.state
     scores = evaluate(task, model, training.stage.loss, "test")
     last = state.history[-1]
-    best = max(state.history, key=lambda line: line.get("val", line["train"])["accuracy"])
+    measure = task.measure
+    best = max(
+        state.history,
+        key=lambda line: measure.rank(line.get("val", line["train"])[measure.key]),
+    )
+    plain = {key for key, value in scores.items() if isinstance(value, int | float)}
     return {
         "recipe": recipe,
         "arm": config.run.arm,
@@ -206,9 +211,9 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
         "train": last["train"],
         "val": last.get("val"),
         "best": {key: best.get(key) for key in ("phase", "epoch", "val")},
-        "test": {key: scores[key] for key in ("loss", "accuracy", "count")},
-        "accuracy_by_step": scores["accuracy_by_step"],
-        "confusion": scores["confusion"],
+        "measure": measure.key,
+        "test": {key: value for key, value in scores.items() if key in plain},
+        **{key: value for key, value in scores.items() if key not in plain},
         "class_names": list(task.source.class_names),
         "firing_rates": firing_rates(task, model),
         "firing_rate_images": rated_images(task),

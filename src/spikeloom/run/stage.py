@@ -23,7 +23,7 @@ from spikeloom.run.aside import aside, reseed, untouched
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
 from spikeloom.run.optimize import Schedule, Special, groups
-from spikeloom.run.task import Task
+from spikeloom.run.task import Task, answers
 
 # Settings that do not change what a run comes to.
 MAY_CHANGE = {
@@ -45,8 +45,8 @@ class State:
     batch: int = 0  # batches done in this epoch
     update: int = 0  # updates done in this phase
     seconds: float = 0.0
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, count
-    best: float = -math.inf
+    sums: list[float] = field(default_factory=list)  # loss, what the measure needs, count
+    best: float = -math.inf  # of what ranks scores, so that more is better
     notes: dict[str, float | None] = field(default_factory=dict)  # of callbacks
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -211,8 +211,8 @@ def _try(task: Task, stage: Stage, x: Tensor, y: Tensor, epoch: int) -> bool:
             stage.increase(metrics.increments)
             graded = any(parameter.grad is not None for parameter in stage.model.parameters())
             moved = moved or graded or bool(metrics.increments)
-    want = (task.config.model.T, len(x), task.source.num_classes)
-    if tuple(metrics.logits_seq.shape) != want:
+    want = (task.config.model.T, len(x), task.source.outputs)
+    if not answers(metrics.logits_seq, want):
         raise ValueError(
             f"the learner reports logits {tuple(metrics.logits_seq.shape)}, expected {want}"
         )
@@ -263,11 +263,13 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
+    loss = build(phase.loss, "loss")
+    _check_targets(task, phase, loss)
     stage = Stage(
         phase,
         model,
         learner,
-        build(phase.loss, "loss"),
+        loss,
         _callbacks(phase, task.teacher),
         build(phase.schedule, "schedule"),
         build(phase.optimizer, "optimizer", parameters),
@@ -282,6 +284,18 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     for callback in stage.callbacks.values():
         callback.apply(model)
     return stage
+
+
+def _check_targets(task: Task, phase: Phase, loss: Loss) -> None:
+    """Refuse a loss of classes on numbers, and the other way round."""
+    kinds = {False: "classes", True: "numbers"}
+    takes, has = bool(getattr(loss, "numbers", False)), task.source.numbers
+    if takes != has:
+        hint = ', as "mse"' if has else ', as "rate_ce"'
+        raise ConfigError(
+            f"the loss {phase.loss.name!r} takes {kinds[takes]}, and the targets of "
+            f"{task.source.name} are {kinds[has]}; choose a loss of {kinds[has]}{hint}"
+        )
 
 
 def _callbacks(phase: Phase, teacher: nn.Module | None = None) -> dict[str, Callback]:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
 from spikeloom.layers import transform_weights
 from spikeloom.learning import Batch, of_batch
+from spikeloom.registry import UnknownNameError
 from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
+from spikeloom.run.measures import Measure, measure
 from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
 
@@ -36,6 +38,11 @@ class Task:
     model: nn.Module
     teacher: nn.Module | None = None
 
+    @property
+    def measure(self) -> type[Measure]:
+        """What predictions are scored by."""
+        return measure(self.source.measure)
+
     def order(self, part: str, *, epoch: int = 0, start: int = 0) -> Order:
         """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
         indices: Tensor = getattr(self.splits, part)
@@ -50,28 +57,28 @@ class Task:
         )  # fmt: skip
 
     def load(self, part: str, order: Order) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels in that order."""
+        """Samples and targets in that order."""
         images: Images = self.source.test if part == "test" else self.source.train
         return iter(batches(images, order, workers=self.config.data.workers))
 
     def batch(self, x: Tensor, y: Tensor, *, training: bool, whole: int | None = None) -> Batch:
-        """Pixels to a sequence on the device: augmented if training, normalised, encoded.
+        """Samples to a sequence on the device: augmented if training, normalised, encoded.
 
         What comes with steps of its own, [B, T, C, H, W], is put in order by ``recorded``.
 
         Args:
-            whole: images of the global batch that x is this process's share of, if the encoder is
+            whole: samples of the global batch that x is this process's share of, if the encoder is
                 to draw for x what it would draw in one process.
         """
         x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
         if training and len(x):
-            x, y = self.augment(unit(x), y)
+            x, y = self.augment(x if x.is_floating_point() else unit(x), y)
         if self.normalised:
             x = normalise(x, self.source.mean, self.source.std)
         else:
             x = x if x.is_floating_point() else unit(x)
         T, procs = self.config.model.T, self.procs
-        if whole is None or procs.world == 1 or self.normalised:
+        if whole is None or procs.world == 1 or not self.draws:
             if x.dim() == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             return Batch(self.encode(x, T), y)
@@ -92,7 +99,12 @@ class Task:
     @property
     def normalised(self) -> bool:
         """Currents are normalised; encoders that need intensities get them in 0..1."""
-        return self.config.model.encoder.name in ("constant", RECORDED)
+        return not self.draws and bool(self.source.mean)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the encoder takes intensities, which it may turn into random events."""
+        return self.config.model.encoder.name not in ("constant", RECORDED)
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
@@ -143,12 +155,12 @@ def prepare(
             "use a multiple"
         )
     torch.manual_seed(config.run.seed)
-    net = placed(network(config, source.shape, source.num_classes), device)
-    steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
+    net = placed(network(config, source.shape, source.outputs), device)
+    steps = [build(part, "augment", num_classes=source.outputs) for part in data.augment]
     teacher = None
     if config.teacher:
         about = teacher_config(config, folder)
-        teacher = placed(network(about, source.shape, source.num_classes), device)
+        teacher = placed(network(about, source.shape, source.outputs), device)
         if config.teacher.start and not shared(net, teacher):
             raise ConfigError(
                 f"teacher.start: {config.model.name} and its teacher {about.model.name} have no "
@@ -172,7 +184,8 @@ def read(config: Config, root: Path | None) -> Source:
     folder = root or (Path(config.data.root) if config.data.root else None)
     try:
         source: Source = build(config.data, "dataset", root=folder, T=config.model.T)
-    except OSError as error:
+        measure(source.measure)
+    except (OSError, UnknownNameError) as error:
         raise ConfigError(str(error)) from error
     return source
 
@@ -199,6 +212,18 @@ def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.M
         return transform_weights(net, make)
     except ValueError as error:
         raise ConfigError(f"weight {model.weight.name!r}: {error}") from error
+
+
+def needs_classes(task: Task, what: str) -> None:
+    """Refuse what compares predicted classes, on data of numbers.
+
+    Raises:
+        ConfigError: the targets are numbers.
+    """
+    if task.source.numbers:
+        raise ConfigError(
+            f"{what} compares predicted classes, and the targets of {task.source.name} are numbers"
+        )
 
 
 def placed(net: nn.Module, device: torch.device) -> nn.Module:
@@ -229,15 +254,20 @@ def _try(task: Task) -> None:
         raise
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(
-            f"{task.source.name} images {task.source.shape} do not go through "
+            f"{task.source.name} samples {task.source.shape} do not go through "
             f"{task.config.model.name}: {error}"
         ) from error
-    want = (task.config.model.T, len(part), task.source.num_classes)
-    if tuple(logits.shape) != want:
+    want = (task.config.model.T, len(part), task.source.outputs)
+    if not answers(logits, want):
         raise ConfigError(
             f"{task.config.model.name} returned {tuple(logits.shape)}, expected logits "
-            f"[T, N, classes] = {want}"
+            f"[T, N, {'outputs' if task.source.numbers else 'classes'}] = {want}"
         )
+
+
+def answers(logits_seq: Tensor, want: tuple[int, int, int]) -> bool:
+    """Whether logits have the shape [T, N, K], or [1, N, K] of one answer to the sequence."""
+    return tuple(logits_seq.shape) in (want, (1, *want[1:]))
 
 
 def device_of(name: str) -> torch.device:
