@@ -3,16 +3,21 @@
 from spikeloom.data.augment import Augment, normalise, unit
 from spikeloom.data.autoaugment import AutoAugment
 from spikeloom.data.batches import Order, batches
+from spikeloom.data.blender import blender
 from spikeloom.data.cifar import cifar10, cifar100
 from spikeloom.data.digits import digits
 from spikeloom.data.events import Bins, Events, Recordings
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
+from spikeloom.data.llff import llff
 from spikeloom.data.nmnist import nmnist
+from spikeloom.data.ray_plan import RayPlan
 from spikeloom.data.rectangles import CutMix, Erase
-from spikeloom.data.source import Images, Source, Splits, TensorImages, TensorNumbers, split
+from spikeloom.data.source import Images, Plan, Source, Splits, TensorImages, TensorNumbers, split
 from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
+from spikeloom.data.tiny_nerf import tiny_nerf
+from spikeloom.data.views import Views
 
 __all__ = [
     "Augment",
@@ -27,12 +32,16 @@ __all__ = [
     "Images",
     "Mixup",
     "Order",
+    "Plan",
+    "RayPlan",
     "Recordings",
     "Source",
     "Splits",
     "TensorImages",
     "TensorNumbers",
+    "Views",
     "batches",
+    "blender",
     "cifar10",
     "cifar100",
     "data_root",
@@ -40,10 +49,12 @@ __all__ = [
     "fashion_mnist",
     "image_folder",
     "kmnist",
+    "llff",
     "mnist",
     "nmnist",
     "normalise",
     "roll",
     "split",
+    "tiny_nerf",
     "unit",
 ]

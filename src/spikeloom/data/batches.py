@@ -5,10 +5,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from spikeloom.data.source import Images
+from spikeloom.data.source import Images, Plan
 
 
 class Order(Sampler[list[int]]):
@@ -28,6 +29,7 @@ class Order(Sampler[list[int]]):
         start: batches to skip, to go on within an epoch.
         rank: number of this process, 0 <= rank < world.
         world: number of processes.
+        plan: draws the batches instead of a shuffle.
     Shape:
         indices int64 [M]
 
@@ -46,6 +48,7 @@ class Order(Sampler[list[int]]):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
+        plan: Plan | None = None,
     ) -> None:
         if indices.dim() != 1 or indices.dtype != torch.int64:
             raise ValueError(
@@ -60,7 +63,8 @@ class Order(Sampler[list[int]]):
             raise ValueError(f"rank is {rank}; with world = {world} it must be 0..{world - 1}")
         if seed < 0 or epoch < 0:
             raise ValueError(f"seed and epoch must be >= 0, got {seed} and {epoch}")
-        self.total = -(-len(indices) // batch)
+        self.total = plan.updates if plan else -(-len(indices) // batch)
+        self.plan = plan
         if not 0 <= start <= self.total:
             raise ValueError(f"start = {start}, but the epoch has {self.total} batches")
         self.indices, self.batch, self.start = indices, batch, start
@@ -73,15 +77,26 @@ class Order(Sampler[list[int]]):
 
     def size(self, step: int) -> int:
         """Images, over all ranks, in the batch that comes as number ``step`` counted from here."""
+        if self.plan:
+            return self.batch
         return min(self.batch, len(self.indices) - (self.start + step) * self.batch)
 
     def __iter__(self) -> Iterator[list[int]]:
+        for whole in self._planned(self.plan) if self.plan else self._shuffled():
+            yield whole[self.rank :: self.world].tolist()
+
+    def _shuffled(self) -> Iterator[NDArray[np.int64]]:
         order = self.indices.numpy()
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
         for step in range(self.start, self.total):
-            whole = order[step * self.batch : (step + 1) * self.batch]
-            yield whole[self.rank :: self.world].tolist()
+            yield order[step * self.batch : (step + 1) * self.batch]
+
+    def _planned(self, plan: Plan) -> Iterator[NDArray[np.int64]]:
+        for step in range(self.start, self.total):
+            random = np.random.default_rng([self.seed, self.epoch, step])
+            number = self.epoch * self.total + step
+            yield plan.draw(self.indices.numpy(), self.batch, number, random)
 
 
 def batches(images: Images, order: Order, *, workers: int = 0) -> DataLoader[Any]:

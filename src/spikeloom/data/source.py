@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -103,6 +104,30 @@ class TensorNumbers:
         return self.samples[at], self.targets[at]
 
 
+class Plan(Protocol):
+    """Which training samples come in a batch, where that is no shuffle of all of them."""
+
+    @property
+    def updates(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def draw(
+        self, indices: NDArray[np.int64], batch: int, number: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """The samples of one batch.
+
+        Args:
+            indices: samples to draw from, in increasing order.
+            batch: how many.
+            number: of the batch, counted from the beginning of training.
+            random: of this batch alone.
+        Shape:
+            indices [M] -> [batch]
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A dataset as read from disk.
@@ -121,6 +146,7 @@ class Source:
         files: file name -> sha256 of what was read; empty if nothing was read.
         measure: registered name of what predictions are scored by.
         outputs: width of the network's output; 0 for one for each class.
+        plan: how training batches are drawn; without, every epoch is a shuffle of all samples.
 
     Raises:
         ValueError: mean or std is not of as many numbers as there are channels, or a std is not
@@ -138,6 +164,7 @@ class Source:
     files: dict[str, str] = field(default_factory=dict)
     measure: str = "accuracy"
     outputs: int = 0
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         channels = self.shape[0]

@@ -10,6 +10,7 @@ from spikeloom.losses.counts import (
 )
 from spikeloom.losses.ltmd import TwoPassCrossEntropy
 from spikeloom.losses.numbers import MSE
+from spikeloom.losses.photometric import Photometric
 from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CountPlus",
     "CountZero",
     "CrossEntropyPlus",
+    "Photometric",
     "RateCrossEntropy",
     "SpikeKernel",
     "TemporalEfficientTraining",

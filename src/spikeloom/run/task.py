@@ -54,6 +54,7 @@ class Task:
             indices, self.config.data.batch, seed=self.config.run.seed,
             epoch=epoch, shuffle=part == "train", start=start,
             rank=self.procs.rank, world=self.procs.world,
+            plan=self.source.plan if part == "train" else None,
         )  # fmt: skip
 
     def load(self, part: str, order: Order) -> Iterator[tuple[Tensor, Tensor]]:

@@ -10,9 +10,12 @@ from spikeloom.functional.radiance.compositing import (
 from spikeloom.functional.radiance.depths import grid, joined, midpoints, resampled, stratified
 from spikeloom.functional.radiance.frequency import encoded_width, frequency_encoding
 from spikeloom.functional.radiance.poses import looking, mean_pose, orbit, recentred, spiral
+from spikeloom.functional.radiance.vectors import RAY, RayParts, ray_parts, ray_vectors
 
 __all__ = [
+    "RAY",
     "Composite",
+    "RayParts",
     "Rays",
     "composite",
     "encoded_width",
@@ -26,6 +29,8 @@ __all__ = [
     "opacities",
     "orbit",
     "pixel_rays",
+    "ray_parts",
+    "ray_vectors",
     "recentred",
     "resampled",
     "spiral",
