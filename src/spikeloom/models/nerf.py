@@ -1,6 +1,6 @@
 """Neural radiance fields, spiking or not: rays in, colours out."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from spikeloom.functional.radiance import (
     Composite,
     RayParts,
     composite,
+    encoded_width,
+    frequency_encoding,
     grid,
     joined,
     ray_parts,
@@ -34,33 +36,6 @@ class Pass(NamedTuple):
     shown: Composite
 
 
-class Along(nn.Module):
-    """Places along rays, and what rays show of fields: geometry, which a host computes.
-
-    Args:
-        white: whether what nothing hides is white.
-    """
-
-    geometry = True  # of no layer: not counted as the network's work
-
-    def __init__(self, white: bool) -> None:
-        super().__init__()
-        self.white = white
-
-    def places(self, x: RayParts, t: Tensor) -> Tensor:
-        """o + t d.
-
-        Shape:
-            t [R, K] -> [R, K, 3]
-        """
-        return x.rays.origin[:, None] + t[..., None] * x.rays.direction[:, None]
-
-    def shown(self, field: Field, x: RayParts, t: Tensor, noise: Tensor | None) -> Composite:
-        """What the rays show."""
-        density = field.density if noise is None else field.density + noise
-        return composite(density, field.colour.sigmoid(), t, x.rays.direction, white=self.white)
-
-
 @register("model", "nerf", paper=NERF, status="small")
 class NeRF(nn.Module):
     """Two radiance fields, coarse and fine, and the rays through them.
@@ -70,8 +45,8 @@ class NeRF(nn.Module):
     spiking NeRF, with ``ternary_lif`` Spik-NeRF. Neurons are at rest where a point begins.
 
     In training depths are jittered and drawn, ``density_noise`` is added, and both fields answer:
-    the fine colours of all rays come first, then the coarse ones. In evaluation nothing is drawn and
-    the fine field answers alone, a chunk of points at a time.
+    the fine colours of all rays come first, then the coarse ones. In evaluation nothing is drawn
+    and the fine field answers alone, a chunk of points at a time.
 
     Args:
         coarse: depths of the grid, >= 3.
@@ -96,6 +71,8 @@ class NeRF(nn.Module):
         averaged over time before rectifier and sigmoid is inferred.
     """
 
+    counted: ClassVar = ("coarse", "fine")  # the rest is geometry, which a host computes
+
     def __init__(
         self,
         *,
@@ -116,13 +93,12 @@ class NeRF(nn.Module):
         _check(in_shape, num_classes, coarse, fine, density_noise, chunk)
         self.samples, self.more = coarse, fine
         self.density_noise, self.chunk = density_noise, chunk
-        self.along = Along(white)
+        self.white = white
+        self.levels = place_levels, view_levels
+        widths = [encoded_width(3, levels) for levels in self.levels]
 
         def field() -> RadianceField:
-            return RadianceField(
-                neuron=neuron, depth=depth, width=width, place_levels=place_levels,
-                view_levels=view_levels,
-            )  # fmt: skip
+            return RadianceField(*widths, neuron=neuron, depth=depth, width=width)
 
         self.coarse = field()
         self.fine = field() if fine else None
@@ -153,12 +129,26 @@ class NeRF(nn.Module):
             found.append(self._pass(self.fine, x, joined(t, more), T))
         return found
 
+    def ask(self, field: RadianceField, place: Tensor, view: Tensor, T: int) -> Field:
+        """What a field of this model says of places on rays.
+
+        Shape:
+            place [R, K, 3], view [R, 3] -> density [R, K], colour [R, K, 3]
+        """
+        of_place, of_view = self.levels
+        said: Field = field(
+            frequency_encoding(place.flatten(0, 1), of_place), frequency_encoding(view, of_view), T
+        )
+        return said
+
     def _pass(self, field: RadianceField, x: RayParts, t: Tensor, T: int) -> Pass:
-        said: Field = field(self.along.places(x, t), x.view, T)
-        noise = None
+        origin, direction = x.rays
+        said = self.ask(field, origin[:, None] + t[..., None] * direction[:, None], x.view, T)
+        density = said.density
         if self.training and self.density_noise:
-            noise = self.density_noise * torch.randn(t.shape).to(t)
-        return Pass(t, said, self.along.shown(said, x, t, noise))
+            density = density + self.density_noise * torch.randn(t.shape).to(t)
+        shown = composite(density, said.colour.sigmoid(), t, direction, white=self.white)
+        return Pass(t, said, shown)
 
     def _draws(self, x: RayParts, count: int) -> Tensor | None:
         """Drawn on the CPU, so that one seed gives the same on every device."""

@@ -2,10 +2,8 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from spikeloom.functional.radiance import encoded_width, frequency_encoding
 from spikeloom.layers import Linear, OverTime
 from spikeloom.models.parts import MakeNeuron
 
@@ -32,13 +30,13 @@ class RadianceField(nn.Module):
     the direction add to a neuron's input is computed once, those of directions once a ray.
 
     Args:
+        place: width of an encoded place.
+        view: width of an encoded direction.
         neuron: makes the neurons of a layer from the shape (C,) of one sample.
         depth: layers of neurons before the density, >= 2.
         width: neurons of a layer, >= 2.
-        place_levels: of the encoding of places.
-        view_levels: of the encoding of directions.
     Shape:
-        place [R, K, 3], view [R, 3] -> density [R, K], colour [R, K, 3]
+        place [R * K, P], view [R, V] -> density [R, K], colour [R, K, 3]
     Raises:
         ValueError: depth or width below 2.
     Source:
@@ -47,53 +45,43 @@ class RadianceField(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        neuron: MakeNeuron,
-        depth: int = 8,
-        width: int = 256,
-        place_levels: int = 10,
-        view_levels: int = 4,
+        self, place: int, view: int, *, neuron: MakeNeuron, depth: int = 8, width: int = 256
     ) -> None:
         super().__init__()
         if depth < 2 or width < 2:
             raise ValueError(f"depth and width must be >= 2, got {depth} and {width}")
-        self.place_levels, self.view_levels = place_levels, view_levels
-        self.again = depth // 2 + 1  # number of the layer that the place enters again
-        place, view = encoded_width(3, place_levels), encoded_width(3, view_levels)
         half = width // 2
         self.first = Linear(place, width)
-        self.skip = Linear(place, width, bias=False)
         self.hidden = nn.ModuleList(OverTime(Linear(width, width)) for _ in range(depth - 1))
         self.neurons = nn.ModuleList(neuron((width,)) for _ in range(depth))
+        self.again = depth // 2 + 1  # number of the layer that the place enters again
+        self.skip: Linear | None = None
+        if self.again < depth:
+            self.skip = Linear(place, width, bias=False)
+            _as_one(self.skip, self.hidden[self.again - 1])
         self.density = OverTime(Linear(width, 1))
         self.feature = OverTime(Linear(width, width))
         self.mix = OverTime(Linear(width, half))
         self.view = Linear(view, half, bias=False)
+        _as_one(self.view, self.mix)
         self.last = neuron((half,))
         self.colour = OverTime(Linear(half, 3))
-        if self.again < depth:
-            _as_one(self.skip, self.hidden[self.again - 1])
-        _as_one(self.view, self.mix)
 
     def forward(self, place: Tensor, view: Tensor, T: int) -> Field:
-        R, K, _ = place.shape
-        encoded = frequency_encoding(place.flatten(0, 1), self.place_levels)
-        x = self.first(encoded)
+        R = len(view)
+        x = self.first(place)
         spike_seq: Tensor = self.neurons[0](x.expand(T, *x.shape))
-        for number, (hidden, neurons) in enumerate(
-            zip(self.hidden, self.neurons[1:], strict=True), start=1
-        ):
+        pairs = zip(self.hidden, self.neurons[1:], strict=True)
+        for number, (hidden, neurons) in enumerate(pairs, start=1):
             x_seq = hidden(spike_seq)
-            if number == self.again:
-                x_seq = x_seq + self.skip(encoded)
+            if self.skip is not None and number == self.again:
+                x_seq = x_seq + self.skip(place)
             spike_seq = neurons(x_seq)
         density = self.density(spike_seq).mean(0)
-        mixed = self.mix(self.feature(spike_seq)).unflatten(1, (R, K))
-        of_view = self.view(frequency_encoding(view, self.view_levels))
-        spike_seq = self.last((mixed + of_view[:, None]).flatten(1, 2))
+        mixed = self.mix(self.feature(spike_seq)).unflatten(1, (R, -1))
+        spike_seq = self.last((mixed + self.view(view)[:, None]).flatten(1, 2))
         colour = self.colour(spike_seq).mean(0)
-        return Field(density.view(R, K), colour.view(R, K, 3))
+        return Field(density.view(R, -1), colour.view(R, -1, 3))
 
 
 def _as_one(held: nn.Linear, other: nn.Module) -> None:
