@@ -8,10 +8,13 @@ from spikeloom.data.digits import digits
 from spikeloom.data.events import Bins, Events, Recordings
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
+from spikeloom.data.functions import manifold, sines
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
 from spikeloom.data.nmnist import nmnist
+from spikeloom.data.photo import photo
+from spikeloom.data.radial_noise import mnist_radial
 from spikeloom.data.rectangles import CutMix, Erase
-from spikeloom.data.source import Images, Source, Splits, TensorImages, TensorNumbers, split
+from spikeloom.data.source import Images, Plot, Source, Splits, TensorImages, TensorNumbers, split
 from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "Images",
     "Mixup",
     "Order",
+    "Plot",
     "Recordings",
     "Source",
     "Splits",
@@ -40,10 +44,14 @@ __all__ = [
     "fashion_mnist",
     "image_folder",
     "kmnist",
+    "manifold",
     "mnist",
+    "mnist_radial",
     "nmnist",
     "normalise",
+    "photo",
     "roll",
+    "sines",
     "split",
     "unit",
 ]

@@ -14,6 +14,8 @@ from spikeloom.data.source import Images
 class Order(Sampler[list[int]]):
     """Index lists of the batches of one epoch; a function of seed and epoch alone.
 
+    An epoch may be several passes over the samples, each in an order of its own.
+
     Every rank cuts the same global batches and takes each ``world``-th image of them from its own
     number on, so that all ranks together see exactly what one process would. If a last, smaller
     batch does not divide, shares differ by one image at most and may be empty: all ranks
@@ -25,6 +27,7 @@ class Order(Sampler[list[int]]):
         seed: of the shuffle, >= 0.
         epoch: number of the epoch, >= 0; each has its own order.
         shuffle: whether to mix; else the images come as listed.
+        passes: times that the epoch goes through all samples, >= 1.
         start: batches to skip, to go on within an epoch.
         rank: number of this process, 0 <= rank < world.
         world: number of processes.
@@ -43,6 +46,7 @@ class Order(Sampler[list[int]]):
         seed: int,
         epoch: int,
         shuffle: bool,
+        passes: int = 1,
         start: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -60,11 +64,14 @@ class Order(Sampler[list[int]]):
             raise ValueError(f"rank is {rank}; with world = {world} it must be 0..{world - 1}")
         if seed < 0 or epoch < 0:
             raise ValueError(f"seed and epoch must be >= 0, got {seed} and {epoch}")
-        self.total = -(-len(indices) // batch)
+        if passes < 1:
+            raise ValueError(f"passes must be >= 1, got {passes}")
+        self.each = -(-len(indices) // batch)  # batches of a pass
+        self.total = self.each * passes
         if not 0 <= start <= self.total:
             raise ValueError(f"start = {start}, but the epoch has {self.total} batches")
         self.indices, self.batch, self.start = indices, batch, start
-        self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
+        self.seed, self.epoch, self.shuffle, self.passes = seed, epoch, shuffle, passes
         self.rank, self.world = rank, world
 
     def __len__(self) -> int:
@@ -73,15 +80,18 @@ class Order(Sampler[list[int]]):
 
     def size(self, step: int) -> int:
         """Images, over all ranks, in the batch that comes as number ``step`` counted from here."""
-        return min(self.batch, len(self.indices) - (self.start + step) * self.batch)
+        at = (self.start + step) % max(1, self.each)
+        return min(self.batch, len(self.indices) - at * self.batch)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = self.indices.numpy()
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        for step in range(self.start, self.total):
-            whole = order[step * self.batch : (step + 1) * self.batch]
-            yield whole[self.rank :: self.world].tolist()
+        for number in range(self.start // max(1, self.each), self.passes):
+            order = self.indices.numpy()
+            if self.shuffle:
+                at = self.epoch * self.passes + number
+                order = np.random.default_rng([self.seed, at]).permutation(order)
+            for step in range(max(0, self.start - number * self.each), self.each):
+                whole = order[step * self.batch : (step + 1) * self.batch]
+                yield whole[self.rank :: self.world].tolist()
 
 
 def batches(images: Images, order: Order, *, workers: int = 0) -> DataLoader[Any]:
