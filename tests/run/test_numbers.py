@@ -136,7 +136,7 @@ def changed(key: str, value, **data) -> Config:
         ("phase.0.loss", "rate_ce", "targets of slope are numbers; choose a loss of numbers"),
         ("data.measure", "accuracy", "numbers, which have no accuracy"),
         ("data.measure", "rsee", "Did you mean 'rse'"),
-        ("model.encoder", "recorded", "do not go through spiking_mlp: expected sequences"),
+        ("model.in_shape", [3], "slope samples \\(2,\\) do not go through spiking_mlp"),
         ("data.augment", ["flip"], "do not go through|slope"),
     ],
 )

@@ -9,12 +9,24 @@ from spikeloom.data.digits import digits
 from spikeloom.data.events import Bins, Events, Recordings
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
+from spikeloom.data.functions import manifold, sines
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
 from spikeloom.data.llff import llff
 from spikeloom.data.nmnist import nmnist
+from spikeloom.data.photo import photo
+from spikeloom.data.radial_noise import mnist_radial
 from spikeloom.data.ray_plan import RayPlan
 from spikeloom.data.rectangles import CutMix, Erase
-from spikeloom.data.source import Images, Plan, Source, Splits, TensorImages, TensorNumbers, split
+from spikeloom.data.source import (
+    Images,
+    Plan,
+    Plot,
+    Source,
+    Splits,
+    TensorImages,
+    TensorNumbers,
+    split,
+)
 from spikeloom.data.steps import Crop, Cutout, Flip, Mixup, roll
 from spikeloom.data.tiny_nerf import tiny_nerf
 from spikeloom.data.views import Views
@@ -33,6 +45,7 @@ __all__ = [
     "Mixup",
     "Order",
     "Plan",
+    "Plot",
     "RayPlan",
     "Recordings",
     "Source",
@@ -50,10 +63,14 @@ __all__ = [
     "image_folder",
     "kmnist",
     "llff",
+    "manifold",
     "mnist",
+    "mnist_radial",
     "nmnist",
     "normalise",
+    "photo",
     "roll",
+    "sines",
     "split",
     "tiny_nerf",
     "unit",

@@ -15,6 +15,8 @@ from spikeloom.data.source import Images, Plan
 class Order(Sampler[list[int]]):
     """Index lists of the batches of one epoch; a function of seed and epoch alone.
 
+    An epoch may be several passes over the samples, each in an order of its own.
+
     Every rank cuts the same global batches and takes each ``world``-th image of them from its own
     number on, so that all ranks together see exactly what one process would. If a last, smaller
     batch does not divide, shares differ by one image at most and may be empty: all ranks
@@ -26,6 +28,7 @@ class Order(Sampler[list[int]]):
         seed: of the shuffle, >= 0.
         epoch: number of the epoch, >= 0; each has its own order.
         shuffle: whether to mix; else the images come as listed.
+        passes: times that the epoch goes through all samples, >= 1.
         start: batches to skip, to go on within an epoch.
         rank: number of this process, 0 <= rank < world.
         world: number of processes.
@@ -45,6 +48,7 @@ class Order(Sampler[list[int]]):
         seed: int,
         epoch: int,
         shuffle: bool,
+        passes: int = 1,
         start: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -63,12 +67,14 @@ class Order(Sampler[list[int]]):
             raise ValueError(f"rank is {rank}; with world = {world} it must be 0..{world - 1}")
         if seed < 0 or epoch < 0:
             raise ValueError(f"seed and epoch must be >= 0, got {seed} and {epoch}")
-        self.total = plan.updates if plan else -(-len(indices) // batch)
-        self.plan = plan
+        if passes < 1:
+            raise ValueError(f"passes must be >= 1, got {passes}")
+        self.each = plan.updates if plan else -(-len(indices) // batch)  # batches of a pass
+        self.total, self.plan = self.each * passes, plan
         if not 0 <= start <= self.total:
             raise ValueError(f"start = {start}, but the epoch has {self.total} batches")
         self.indices, self.batch, self.start = indices, batch, start
-        self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
+        self.seed, self.epoch, self.shuffle, self.passes = seed, epoch, shuffle, passes
         self.rank, self.world = rank, world
 
     def __len__(self) -> int:
@@ -79,18 +85,21 @@ class Order(Sampler[list[int]]):
         """Images, over all ranks, in the batch that comes as number ``step`` counted from here."""
         if self.plan:
             return self.batch
-        return min(self.batch, len(self.indices) - (self.start + step) * self.batch)
+        at = (self.start + step) % max(1, self.each)
+        return min(self.batch, len(self.indices) - at * self.batch)
 
     def __iter__(self) -> Iterator[list[int]]:
         for whole in self._planned(self.plan) if self.plan else self._shuffled():
             yield whole[self.rank :: self.world].tolist()
 
     def _shuffled(self) -> Iterator[NDArray[np.int64]]:
-        order = self.indices.numpy()
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        for step in range(self.start, self.total):
-            yield order[step * self.batch : (step + 1) * self.batch]
+        for number in range(self.start // max(1, self.each), self.passes):
+            order = self.indices.numpy()
+            if self.shuffle:
+                at = self.epoch * self.passes + number
+                order = np.random.default_rng([self.seed, at]).permutation(order)
+            for step in range(max(0, self.start - number * self.each), self.each):
+                yield order[step * self.batch : (step + 1) * self.batch]
 
     def _planned(self, plan: Plan) -> Iterator[NDArray[np.int64]]:
         for step in range(self.start, self.total):

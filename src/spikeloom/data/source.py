@@ -129,6 +129,25 @@ class Plan(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Plot:
+    """Samples on which a fitted function is drawn, a curve or a picture.
+
+    Args:
+        samples: what the network is given.
+        targets: what it should answer.
+        along: where each sample is on a line, evenly spaced, for a curve.
+        size: (H, W) for a picture, whose pixels the samples are, row by row.
+    Shape:
+        samples [M, C], targets [M, D], along [M]
+    """
+
+    samples: Tensor
+    targets: Tensor
+    along: Tensor | None = None
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """A dataset as read from disk.
 
@@ -147,6 +166,7 @@ class Source:
         measure: registered name of what predictions are scored by.
         outputs: width of the network's output; 0 for one for each class.
         plan: how training batches are drawn; without, every epoch is a shuffle of all samples.
+        plot: what reports draw of the fit, if there is anything to see.
 
     Raises:
         ValueError: mean or std is not of as many numbers as there are channels, or a std is not
@@ -165,6 +185,7 @@ class Source:
     measure: str = "accuracy"
     outputs: int = 0
     plan: Plan | None = None
+    plot: Plot | None = None
 
     def __post_init__(self) -> None:
         channels = self.shape[0]

@@ -20,12 +20,14 @@ from spikeloom.run.stage import check
 from spikeloom.run.task import network, read
 
 # What is known of a data set without its files: (C, H, W) and the number of classes.
-KNOWN: dict[str, tuple[tuple[int, int, int], int]] = {
+KNOWN: dict[str, tuple[tuple[int, ...], int]] = {
     **{spec.name: (CIFAR_SHAPE, len(spec.class_names)) for spec in (CIFAR10, CIFAR100)},
     **{
         spec.name: ((1, SIDE, SIDE), len(spec.class_names))
         for spec in (MNIST, FASHION_MNIST, KMNIST)
     },
+    "mnist_radial": ((1, SIDE, SIDE), len(MNIST.class_names)),
+    "photo": ((2,), 3),
 }
 
 

@@ -5,13 +5,14 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -228,6 +229,8 @@ def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> Non
     if stored is None:  # an early checkpoint
         return
     before, now = (_flat(tree) for tree in (stored, config.model_dump(mode="json")))
+    with suppress(ValidationError):  # of an earlier version: with the defaults of settings it lacks
+        before = _flat(Config.model_validate(stored).model_dump(mode="json"))
     differing = [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

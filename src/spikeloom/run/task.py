@@ -21,7 +21,7 @@ from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
 
 RECORDED = "recorded"  # the encoder of data with steps of their own
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of the forward pass alone
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Task:
         return Order(
             indices, self.config.data.batch, seed=self.config.run.seed,
             epoch=epoch, shuffle=part == "train", start=start,
+            passes=self.config.data.passes if part == "train" else 1,
             rank=self.procs.rank, world=self.procs.world,
             plan=self.source.plan if part == "train" else None,
         )  # fmt: skip
@@ -78,6 +79,7 @@ class Task:
             x = normalise(x, self.source.mean, self.source.std)
         else:
             x = x if x.is_floating_point() else unit(x)
+        x, y = x.to(self.dtype), y.to(self.dtype) if y.is_floating_point() else y
         T, procs = self.config.model.T, self.procs
         if whole is None or procs.world == 1 or not self.draws:
             if x.dim() == 4:
@@ -109,8 +111,13 @@ class Task:
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
-        dtype = DTYPES[self.config.run.precision]
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        dtype = DTYPES.get(self.config.run.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and of what the network is fed with."""
+        return dtype_of(self.config)
 
 
 def prepare(
@@ -156,12 +163,13 @@ def prepare(
             "use a multiple"
         )
     torch.manual_seed(config.run.seed)
-    net = placed(network(config, source.shape, source.outputs), device)
+    net = placed(network(config, source.shape, source.outputs), device, dtype_of(config))
     steps = [build(part, "augment", num_classes=source.outputs) for part in data.augment]
     teacher = None
     if config.teacher:
         about = teacher_config(config, folder)
-        teacher = placed(network(about, source.shape, source.outputs), device)
+        teacher = network(about, source.shape, source.outputs)
+        teacher = placed(teacher, device, dtype_of(config))
         if config.teacher.start and not shared(net, teacher):
             raise ConfigError(
                 f"teacher.start: {config.model.name} and its teacher {about.model.name} have no "
@@ -227,9 +235,9 @@ def needs_classes(task: Task, what: str) -> None:
         )
 
 
-def placed(net: nn.Module, device: torch.device) -> nn.Module:
+def placed(net: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A network on a device, its weights laid out as convolutions want them."""
-    net = net.to(device)
+    net = net.to(device, dtype)
     laid_out: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return laid_out
 
@@ -264,6 +272,11 @@ def _try(task: Task) -> None:
             f"{task.config.model.name} returned {tuple(logits.shape)}, expected logits "
             f"[T, N, {'outputs' if task.source.numbers else 'classes'}] = {want}"
         )
+
+
+def dtype_of(config: Config) -> torch.dtype:
+    """Of weights and inputs of a run."""
+    return torch.float64 if config.run.precision == "fp64" else torch.float32
 
 
 def answers(logits_seq: Tensor, want: tuple[int, int, int]) -> bool:
