@@ -13,6 +13,7 @@ from spikeloom.data.functions import manifold, sines
 from spikeloom.data.idx import fashion_mnist, kmnist, mnist
 from spikeloom.data.llff import llff
 from spikeloom.data.nmnist import nmnist
+from spikeloom.data.painting import painting
 from spikeloom.data.photo import photo
 from spikeloom.data.radial_noise import mnist_radial
 from spikeloom.data.ray_plan import RayPlan
@@ -68,6 +69,7 @@ __all__ = [
     "mnist_radial",
     "nmnist",
     "normalise",
+    "painting",
     "photo",
     "roll",
     "sines",

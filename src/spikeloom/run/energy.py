@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikeloom.deploy import signed
 from spikeloom.deploy.energy import (
     Constants,
     Counts,
@@ -20,6 +21,8 @@ from spikeloom.deploy.energy import (
     read_constants,
 )
 from spikeloom.deploy.exchange.pieces import SPIKING
+from spikeloom.layers import TernaryLIF
+from spikeloom.registry import Unsupported
 from spikeloom.report.energy import ENERGY
 from spikeloom.run.aside import aside, reseed
 from spikeloom.run.build import build
@@ -37,6 +40,7 @@ CALIBRATED = 256  # training samples that ranges of 8-bit activations are taken 
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 MACHINES: dict[str, tuple[Machine, ...]] = {
     "spiking": ("event-driven", "clocked"),
+    "shifted": ("event-driven", "clocked"),
     "twin": ("clocked",),
 }
 
@@ -96,7 +100,8 @@ def account(
         "networks": [],
         "counts": {},
     }
-    for subject in (own, twin) if twin else (own,):
+    shifted = _shifted(own, found["notes"])
+    for subject in filter(None, (own, shifted, twin)):
         _add(found, subject, samples, costs)
     found["equal_accuracy"] = _compared(found["networks"])
     with hold(folder):
@@ -133,6 +138,19 @@ def _trained(name: str, folder: Path, weights: str | None, root: Path | None) ->
     task = prepare(config, Processes(), device_of(config.run.device), root, folder)
     which = weights or config.run.select
     return Subject(name, task, Training(task, folder, Silent()).weights(which), which)
+
+
+def _shifted(own: Subject, notes: list[str]) -> Subject | None:
+    """The network with its levels 0, 1, 2 sent as -1, 0, 1, if it has such neurons."""
+    if not any(isinstance(module, TernaryLIF) for module in own.model.modules()):
+        return None
+    try:
+        with aside(own.task.device):
+            model = signed(own.model, next(_sequences(own.task, "train", 2)))
+    except Unsupported as error:
+        notes.append(f"not shifted: {error}")
+        return None
+    return Subject("shifted", own.task, model, own.weights)
 
 
 def _twin(folder: Path, root: Path | None) -> tuple[Subject | None, str]:
