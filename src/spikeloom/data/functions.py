@@ -8,19 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from spikeloom.data.source import Plot, Source, TensorNumbers
-from spikeloom.papers import Paper
+from spikeloom.layers.grades import PAPER
 from spikeloom.registry import register
 
 Array = NDArray[np.float64]
-
-PAPER = Paper(
-    key="fang2024addressing",
-    title="Addressing Spectral Bias of Deep Neural Networks by Multi-Grade Deep Learning",
-    authors=("Ronglong Fang", "Yuesheng Xu"),
-    venue="Advances in Neural Information Processing Systems",
-    year=2024,
-    url="https://arxiv.org/abs/2410.16105",
-)
 
 
 @register("dataset", "sines", paper=PAPER)
@@ -143,7 +134,9 @@ def _sum(x: Array, setting: int, spacing: float, phases: Array) -> Array:
 
 def _curve(t: Array, q: int) -> Array:
     angle = 2 * pi * t
-    return (1 + np.sin(q * angle) / 2)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    curve: Array = (1 + np.sin(q * angle) / 2)[:, None] * circle
+    return curve
 
 
 def _source(name: str, samples: list[Array], values: list[Array], grid: Array) -> Source:
