@@ -257,6 +257,6 @@ def test_initial_weights_are_as_published():
         for value in (layer.weight, layer.bias):
             assert value.abs().max() <= bound * 1.0001
         assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.2)
-    wide = glorot.features[0][3].module
+    wide = glorot.features[0][4].module
     assert float(wide.weight.detach().std()) == pytest.approx((2 / 500) ** 0.5, rel=0.05)
     assert float(wide.bias.detach().std()) == pytest.approx(0.01, rel=0.2)
