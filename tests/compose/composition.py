@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from spikeloom.data import Augment, Source, Splits, TensorImages
+from spikeloom.data import Augment, Source, Splits, TensorImages, TensorNumbers
 from spikeloom.functional import encode
 from spikeloom.learning import Progress, Unsupported
 from spikeloom.registry import entries, find
@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dspike": {"samples": 4, "weights": 2},
     "event_bp": {"spikes_at_start": 0.1},  # what few outputs can fire in two steps
     "eicil": {"cycle": "IJ", "eta": 0.1},
+    "graded_mlp": {"grades": 2, "hidden": [256, 128]},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
     "sub_bit": {"period": 1},
@@ -57,6 +58,7 @@ AROUND: dict[str, dict[str, Any]] = {
         "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "average",
         "readout": "early_spikes", "weight": "standardised",
     },
+    "mgdl": {"model": "graded_mlp", "loss": "mse"},
     "output_times": {"readout": "spikes"},
 }  # fmt: skip
 IMAGES, CLASSES = (3, 8, 8), 3
@@ -108,7 +110,7 @@ def refusal(chosen: dict[str, str]) -> str:
         for epoch in range(2):
             progress = Progress(epoch, 2, epoch, 2)
             training._begin(progress)
-            training._update([images()], progress)
+            training._update([samples(config)], progress)
     except (ConfigError, Unsupported) as error:
         return str(error)
     moved = [not torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True)]
@@ -147,11 +149,28 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randint(0, 256, (4, *IMAGES), dtype=torch.uint8), torch.arange(4) % CLASSES
 
 
+def samples(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images with classes, or with numbers where the loss is of these."""
+    x, y = images()
+    return (x, torch.eye(CLASSES)[y]) if of_numbers(config) else (x, y)
+
+
+def of_numbers(config: Config) -> bool:
+    return bool(getattr(find("loss", config.phase[0].loss.name).build, "numbers", False))
+
+
 def task(config: Config) -> Task:
     """What a run prepares, on made-up images."""
-    made_up = TensorImages(*images())
-    labels = tuple(map(str, range(CLASSES)))
-    source = Source("made up", made_up, made_up, IMAGES, labels, (0.5,) * 3, (0.5,) * 3)
+    middle = (0.5,) * 3
+    if of_numbers(config):
+        numbers = TensorNumbers(*samples(config))
+        source = Source(
+            "made up", numbers, numbers, IMAGES, (), middle, middle, measure="rse", outputs=CLASSES
+        )
+    else:
+        made_up = TensorImages(*images())
+        labels = tuple(map(str, range(CLASSES)))
+        source = Source("made up", made_up, made_up, IMAGES, labels, middle, middle)
     everything = torch.arange(4)
     splits = Splits(everything, everything[:0], everything)
     model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
@@ -190,6 +209,7 @@ def page(found: dict[Case, str]) -> str:
         "",
         *table(("kind", "combined"), ((kind, ", ".join(marked(kind))) for kind in BASE)),
         "",
+        "Where the loss is `mse`, targets are numbers; with `mgdl` the model is `graded_mlp`.",
         "Of models each family stands for its members. `eicil` is seen in its epochs without, and",
         "its epochs with back-propagation; `local_tandem` offline, with a teacher of the same",
         "model of rectifiers; `mpfd`, `distil_logits` and `distil_rates` with one of the same",

@@ -17,6 +17,7 @@ FAMILIES = {
     "SpikingMLP": ("spiking_mlp", {}),
     "SpikingVGG": ("spiking_vgg5", {}),
     "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
+    "GradedMLP": ("graded_mlp", {"grades": 2, "hidden": (64,)}),
     "STMixer": ("stmixer", {"depth": 2, "heads": 16}),
     "SpikingDenseNet": ("spiking_densenet_bc", {"width": 1 / 8, "blocks": (2, 1, 2)}),
 }

@@ -8,7 +8,7 @@ from spikeloom.data import manifold, sines
 
 
 def test_the_sum_is_that_of_the_equation():
-    source = sines(setting=2, frequencies=3, spacing=5.0, count=40, held=7, test=9, seed=4)
+    source = sines(setting=2, frequencies=3, spacing=5.0, count=40, held=7, seed=4)
     phases = np.random.default_rng(4).uniform(0, 2 * math.pi, 3)
     x, y = source.train.samples[:, 0].numpy(), source.train.targets[:, 0].numpy()
     want = sum(
@@ -16,7 +16,7 @@ def test_the_sum_is_that_of_the_equation():
     )
     np.testing.assert_allclose(y, want, atol=1e-12)
     assert (source.shape, source.outputs, source.measure) == ((1,), 1, "rse")
-    assert (len(source.train), len(source.test)) == (47, 9)
+    assert (len(source.train), len(source.test)) == (47, 2000)
     torch.testing.assert_close(source.train.samples[:40, 0], torch.arange(40).double() / 40)
 
 
@@ -32,7 +32,7 @@ def test_the_spectrum_holds_the_amplitudes_at_their_frequencies(setting, want):
 
 
 def test_the_third_setting_has_amplitudes_that_change_with_x():
-    source = sines(setting=3, frequencies=2, count=50, held=0, test=1)
+    source = sines(setting=3, frequencies=2, count=50, held=0)
     phases = np.random.default_rng(0).uniform(0, 2 * math.pi, 2)
     x = source.train.samples[:, 0].numpy()
     want = sum(
@@ -49,7 +49,7 @@ def test_published_sizes_are_the_defaults():
 
 @pytest.mark.parametrize("q", [0, 4])
 def test_the_manifold_is_a_curve_in_the_plane(q):
-    source = manifold(q=q, count=100, held=0, test=5)
+    source = manifold(q=q, count=100, held=0)
     radius = source.train.samples.norm(dim=1)
     t = torch.arange(100).double() / 100
     torch.testing.assert_close(radius, 1 + torch.sin(2 * math.pi * q * t) / 2)
@@ -69,7 +69,7 @@ def test_manifold_amplitudes_rise_from_a_fortieth():
         (lambda: manifold(setting=3), "there are 1 to 2"),
         (lambda: manifold(q=-1), "q >= 0"),
         (lambda: sines(count=1), "count >= 2"),
-        (lambda: sines(test=0), "test must be >= 1"),
+        (lambda: sines(frequencies=0), "frequencies must be >= 1"),
     ],
 )
 def test_what_is_out_of_range_is_refused(build, message):

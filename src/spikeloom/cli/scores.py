@@ -25,6 +25,10 @@ def result_table(result: Mapping[str, Any]) -> Table:
             table.add_row(f"test {name}", _value(name, value), counted)
         elif name != "count":
             table.add_row(f"test {name}", _value(name, value))
+    for grade, scores in found.test_by_grade.items():
+        table.add_row(f"  with {grade} grade{'s' * (grade != '1')}", _value(key, scores[key]))
+    if found.stopped:
+        table.add_row("stopped", found.stopped)
     twin = found.twin.test.get(key) if found.twin else None
     if twin is not None:
         gap = _plain(change(key, test[key] - twin))

@@ -108,7 +108,7 @@ class Order(Sampler[list[int]]):
             yield plan.draw(self.indices.numpy(), self.batch, number, random)
 
 
-def batches(images: Images, order: Order, *, workers: int = 0) -> DataLoader[Any]:
+def batches(images: Images | Any, order: Order, *, workers: int = 0) -> DataLoader[Any]:
     """A loader of ``(x, y)`` batches in that order.
 
     Going through it leaves torch's global random state alone, so that a run that goes on

@@ -8,19 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from spikeloom.data.source import Plot, Source, TensorNumbers
-from spikeloom.papers import Paper
+from spikeloom.layers.grades import PAPER
 from spikeloom.registry import register
 
 Array = NDArray[np.float64]
-
-PAPER = Paper(
-    key="fang2024addressing",
-    title="Addressing Spectral Bias of Deep Neural Networks by Multi-Grade Deep Learning",
-    authors=("Ronglong Fang", "Yuesheng Xu"),
-    venue="Advances in Neural Information Processing Systems",
-    year=2024,
-    url="https://arxiv.org/abs/2410.16105",
-)
 
 
 @register("dataset", "sines", paper=PAPER)
@@ -32,7 +23,6 @@ def sines(
     spacing: float = 10.0,
     count: int = 6000,
     held: int = 2000,
-    test: int = 2000,
     seed: int = 0,
     download: bool = False,
 ) -> Source:
@@ -41,8 +31,9 @@ def sines(
     κ_j = j ``spacing`` for j = 1...J, phases φ_j uniform in [0, 2π). Amplitudes a_j by setting: 1,
     all 1; 2, falling in a line from 1 to 1/J; 3, e^-x cos((j - 1) x), as in the authors' code; 4,
     rising in a line from 1/J to 1. Training samples are the grid n / ``count``, then the ``held``
-    ones, uniform in [0, 1], to be the validation split: set ``data.val`` to as many. Test samples
-    are uniform as well. Nothing is read from disk.
+    ones, uniform in [0, 1], to be the validation split: set ``data.val`` to as many. The 2,000
+    test samples are uniform as well; ``data.test`` takes the first of them. Nothing is read from
+    disk.
 
     Args:
         root: not needed, taken so that all datasets are built alike.
@@ -51,7 +42,6 @@ def sines(
         spacing: of the frequencies [cycles in the interval].
         count: points of the grid to train on.
         held: further samples at the end of the training set.
-        test: test samples.
         seed: of phases and places.
         download: not needed.
     Raises:
@@ -60,11 +50,11 @@ def sines(
         Fang and Xu, NeurIPS 2024, settings of the synthetic data.
     """
     del root, download
-    _check(setting, 4, frequencies, count, held, test)
+    _check(setting, 4, frequencies, count, held)
     draw = np.random.default_rng(seed)
     phases = draw.uniform(0, 2 * pi, frequencies)
     grid = np.arange(count) / count
-    places = [grid, draw.random(held), draw.random(test)]
+    places = [grid, draw.random(held), draw.random(2000)]
     values = [_sum(x, setting, spacing, phases) for x in places]
     return _source("sines", [x[:, None] for x in places], values, grid)
 
@@ -79,7 +69,6 @@ def manifold(
     spacing: float = 10.0,
     count: int = 12000,
     held: int = 4000,
-    test: int = 4000,
     seed: int = 0,
     download: bool = False,
 ) -> Source:
@@ -87,7 +76,8 @@ def manifold(
 
     γ(t) = (1 + sin(2π q t) / 2) (cos 2π t, sin 2π t); q = 0 is the circle, on which high
     frequencies are hardest. Amplitudes by setting: 1, rising in a line from 1/J to 1; 2,
-    e^-t cos((j - 1) t), j counted as in ``sines``. Splits are as of ``sines``.
+    e^-t cos((j - 1) t), j counted as in ``sines``. Splits are as of ``sines``, with
+    4,000 test samples.
 
     Args:
         root: not needed, taken so that all datasets are built alike.
@@ -97,7 +87,6 @@ def manifold(
         spacing: of the frequencies [cycles in the interval].
         count: evenly spaced t to train on.
         held: further samples at the end of the training set.
-        test: test samples.
         seed: of phases and places.
         download: not needed.
     Raises:
@@ -106,24 +95,24 @@ def manifold(
         Fang and Xu, NeurIPS 2024; that training samples are evenly spaced is inferred.
     """
     del root, download
-    _check(setting, 2, frequencies, count, held, test)
+    _check(setting, 2, frequencies, count, held)
     if q < 0:
         raise ValueError(f"q counts the petals of the curve, got {q}; use q >= 0")
     draw = np.random.default_rng(seed)
     phases = draw.uniform(0, 2 * pi, frequencies)
     grid = np.arange(count) / count
-    times = [grid, draw.random(held), draw.random(test)]
+    times = [grid, draw.random(held), draw.random(4000)]
     values = [_sum(t, {1: 4, 2: 3}[setting], spacing, phases) for t in times]
     return _source("manifold", [_curve(t, q) for t in times], values, grid)
 
 
-def _check(setting: int, last: int, frequencies: int, count: int, held: int, test: int) -> None:
+def _check(setting: int, last: int, frequencies: int, count: int, held: int) -> None:
     if not 1 <= setting <= last:
         raise ValueError(f"setting is {setting}; there are 1 to {last}")
-    if frequencies < 1 or count < 2 or held < 0 or test < 1:
+    if frequencies < 1 or count < 2 or held < 0:
         raise ValueError(
-            "frequencies and test must be >= 1, count >= 2 and held >= 0, got "
-            f"{frequencies}, {test}, {count} and {held}"
+            "frequencies must be >= 1, count >= 2 and held >= 0, got "
+            f"{frequencies}, {count} and {held}"
         )
 
 
@@ -143,7 +132,9 @@ def _sum(x: Array, setting: int, spacing: float, phases: Array) -> Array:
 
 def _curve(t: Array, q: int) -> Array:
     angle = 2 * pi * t
-    return (1 + np.sin(q * angle) / 2)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    curve: Array = (1 + np.sin(q * angle) / 2)[:, None] * circle
+    return curve
 
 
 def _source(name: str, samples: list[Array], values: list[Array], grid: Array) -> Source:

@@ -36,7 +36,7 @@ def photo(
         download: not there: bring a picture of your own.
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no picture, smaller than ``side``, or than 4 pixels; download is asked for.
+        ValueError: it is no picture, smaller than ``side`` or than 4 pixels, or to be downloaded.
     Source:
         Fang and Xu, NeurIPS 2024, image regression.
     """

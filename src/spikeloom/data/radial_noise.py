@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeloom.data.functions import PAPER
 from spikeloom.data.idx import MNIST, SIDE, load_idx
 from spikeloom.data.source import Source, TensorImages, TensorNumbers
+from spikeloom.layers.grades import PAPER
 from spikeloom.registry import register
 
 

@@ -5,6 +5,7 @@ from spikeloom.layers.binary import Binary, Codes
 from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.grades import FirstGrades, Grades
 from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.late_spikes import late_spikes
 from spikeloom.layers.learnable import neuron_values
@@ -46,7 +47,9 @@ __all__ = [
     "Dropout",
     "EarlySpikes",
     "Firing",
+    "FirstGrades",
     "Graded",
+    "Grades",
     "Head",
     "LTMDHead",
     "Lateral",

@@ -74,6 +74,8 @@ class Result(Part):
     class_names: list[str] = Field(default_factory=list)
     papers: list[Cited] = Field(default_factory=list)
     accuracy_by_step: list[float] = Field(default_factory=list)
+    test_by_grade: dict[str, dict[str, float]] = Field(default_factory=dict)
+    stopped: str = ""
 
     def flat(self) -> dict[str, float]:
         """Every plain number by its dotted name, such as ``test.accuracy``."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeloom.deploy import infer
 from spikeloom.kernels import use
+from spikeloom.layers import FirstGrades, Grades
 from spikeloom.registry import find
 from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
@@ -215,10 +216,23 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
         "test": {key: value for key, value in scores.items() if key in plain},
         **{key: value for key, value in scores.items() if key not in plain},
         "class_names": list(task.source.class_names),
+        **_by_grade(task, model, training),
+        **({"stopped": last["stopped"]} if "stopped" in last else {}),
         "firing_rates": firing_rates(task, model),
         "firing_rate_images": rated_images(task),
         "papers": cited(config),
     }
+
+
+def _by_grade(task: Task, model: nn.Module, training: Training) -> dict[str, Any]:
+    """Test scores of a network in grades if it ended with each of those that are open."""
+    if not isinstance(model, Grades) or len(model) < 2:
+        return {}
+    found = {}
+    for grade in range(1, int(model.gain.count_nonzero()) + 1):
+        scores = evaluate(task, FirstGrades(model, grade), training.stage.loss, "test")
+        found[str(grade)] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
+    return {"test_by_grade": found}
 
 
 def twin_of(config: Config) -> Config:

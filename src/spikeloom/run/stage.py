@@ -23,6 +23,7 @@ from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, reseed, untouched
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
+from spikeloom.run.noted import Kept, check_caching, note, training_batches
 from spikeloom.run.optimize import Schedule, Special, groups
 from spikeloom.run.task import Task, answers
 
@@ -33,6 +34,8 @@ MAY_CHANGE = {
     "run.tensorboard",
 }  # fmt: skip
 
+
+Item = tuple[Tensor, Tensor] | Batch  # samples and targets as loaded, [B, *] each, or noted
 
 REHEARSED = 9  # epochs of a phase: no named cycle of a learner is longer
 
@@ -65,6 +68,8 @@ class Stage:
     optimizer: torch.optim.Optimizer
     ema: AveragedModel | None
     scaler: torch.amp.GradScaler
+    kept: Kept | None = None  # training samples as the learner wants them
+    begun: bool = False
 
     def judged(self) -> nn.Module:
         """The weights to evaluate: the averaged ones if there are any."""
@@ -169,8 +174,11 @@ def rehearse(task: Task) -> None:
             try:
                 stage = enter(task, phase, model)
                 _begin(task, stage)
+                two = [task.batch(x, y, training=False)]
+                kept, _ = note(task, stage.learner, stage.model, torch.arange(len(x)), two)
+                item = kept.__getitems__([*range(len(x))]) if kept else (x, y)
                 moved = [
-                    _try(task, stage, x, y, epoch) for epoch in range(min(phase.epochs, REHEARSED))
+                    _try(task, stage, item, epoch) for epoch in range(min(phase.epochs, REHEARSED))
                 ]
                 if not any(moved):
                     raise ValueError("the learner leaves neither gradients nor increments")
@@ -201,23 +209,49 @@ def _begin(task: Task, stage: Stage) -> None:
         callback.apply(stage.model)
 
 
-def _try(task: Task, stage: Stage, x: Tensor, y: Tensor, epoch: int) -> bool:
+def _try(task: Task, stage: Stage, item: Item, epoch: int) -> bool:
     """One step of an epoch; whether it leaves anything to change the model by."""
     stage.model.train()
     moved = False
     with task.autocast():
-        batch = task.batch(x, y, training=True)
+        batch = batch_of(task, item, training=True)
         at = Progress(epoch, stage.phase.epochs, epoch, stage.phase.epochs)
         for metrics in stage.learn(batch, at):
             stage.increase(metrics.increments)
             graded = any(parameter.grad is not None for parameter in stage.model.parameters())
             moved = moved or graded or bool(metrics.increments)
-    want = (task.config.model.T, len(x), task.source.outputs)
+    want = (task.config.model.T, len(item[1]), task.source.outputs)
     if not answers(metrics.logits_seq, want):
         raise ValueError(
             f"the learner reports logits {tuple(metrics.logits_seq.shape)}, expected {want}"
         )
     return moved
+
+
+def batch_of(task: Task, item: Item, *, training: bool) -> Batch:
+    """Loaded samples as a batch on the device; one that is a batch already only moves there."""
+    if not isinstance(item, Batch):
+        return task.batch(*item, training=training)
+    known = None if item.known is None else item.known.to(task.device)
+    return Batch(item.x_seq.to(task.device), item.y.to(task.device), known)
+
+
+def begin(task: Task, stage: Stage, *, fresh: bool) -> dict[str, float]:
+    """Let the learner look at the training samples, once for a phase; the facts that it notes.
+
+    Args:
+        task: the run.
+        stage: of the phase.
+        fresh: nothing is trained yet, so that the averaged model starts from what it changes.
+    """
+    if stage.begun:
+        return {}
+    stage.begun = True
+    at, batches = task.splits.train, training_batches(task)
+    stage.kept, facts = note(task, stage.learner, stage.model, at, batches)
+    if fresh and stage.ema is not None:
+        stage.ema.module.load_state_dict(stage.model.state_dict())
+    return facts
 
 
 def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
@@ -254,8 +288,11 @@ def _flat(tree: Any, at: str = "") -> dict[str, Any]:
 
 def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     """Let the phase's learner prepare the model, and build the rest around it."""
-    learner: Learner = build(phase.learner, "learner", teacher=task.teacher)
     index = next(i for i, other in enumerate(task.config.phase) if other is phase)
+    before = [other.learner.name for other in task.config.phase[:index]]
+    nth = before.count(phase.learner.name)
+    learner: Learner = build(phase.learner, "learner", teacher=task.teacher, nth=nth)
+    check_caching(task, phase, learner)
     with aside(task.device):  # what a learner adds starts alike in all processes
         reseed(task.config.run.seed, "prepare", index)
         model = learner.prepare(model).to(task.device)

@@ -153,6 +153,16 @@ def prepare(
             "run.select = 'best' needs a validation split to choose by: set data.val > 0, or "
             "run.select = 'last'"
         )
+    if data.augment and len(source.shape) != 3:
+        raise ConfigError(
+            f"augmentation changes images, and {source.name} has samples of shape {source.shape}; "
+            "take data.augment out"
+        )
+    if data.val == 0 and any(phase.if_better for phase in config.phase):
+        raise ConfigError(
+            "if_better needs a validation split to judge a phase by: set data.val > 0, or leave it "
+            "out"
+        )
     if len(splits.train) < procs.world:
         raise ConfigError(
             f"{len(splits.train)} training samples cannot be shared by {procs.world} processes"
