@@ -1,6 +1,6 @@
 """Every shipped recipe parses, builds and takes one step, on made-up images of its shape."""
 
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from spikeloom.data import Bins, Events, Recordings, Source, TensorImages, TensorNumbers
+from spikeloom.data import (
+    Bins,
+    Events,
+    RayPlan,
+    Recordings,
+    Source,
+    TensorImages,
+    TensorNumbers,
+    Views,
+)
+from spikeloom.functional.radiance import RAY, orbit
 from spikeloom.layers import Grades
 from spikeloom.learning import Progress
 from spikeloom.registry import Entry
@@ -31,12 +41,14 @@ SHAPES = {
     "image_folder": ((3, 224, 224), 1000),
     "nmnist": ((2, 32, 32), 10),
 }
+SCENES = ("blender", "llff", "tiny_nerf")
 # Of numbers: shape of a sample, outputs and measure.
 NUMBERS = {
     "sines": ((1,), 1, "rse"),
     "manifold": ((2,), 1, "rse"),
     "photo": ((2,), 3, "psnr"),
     "mnist_radial": ((1, 28, 28), 10, "rse"),
+    "painting": ((26,), 3, "psnr"),
 }
 
 
@@ -55,7 +67,16 @@ def made_up_numbers(name: str) -> Source:
     return Source(name, part, part, shape, measure=measure, outputs=outputs)
 
 
+def made_up_rays(name: str) -> Source:
+    poses = orbit(3, radius=4.0)
+    part = Views(torch.rand(3, 4, 4, 3), poses, 5.0, 2.0, 6.0, partial(orbit, radius=4.0))
+    plan = RayPlan(4, (4, 4))
+    return Source(name, part, part, (RAY,), measure="psnr", outputs=3, plan=plan)
+
+
 def made_up(name: str, T: int) -> Source:
+    if name in SCENES:
+        return made_up_rays(name)
     if name in NUMBERS:
         return made_up_numbers(name)
     shape, classes = SHAPES[name]

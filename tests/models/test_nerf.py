@@ -20,7 +20,10 @@ from spikeloom.functional.radiance import (
     view_of,
 )
 from spikeloom.layers import LIF, ReLU, TernaryLIF
+from spikeloom.learning import Batch, Progress, Unsupported
+from spikeloom.losses import Photometric
 from spikeloom.models import NeRF
+from spikeloom.registry import entries, find
 
 PUBLISHED = {
     "decay": factor(0.25), "v_threshold": 0.5, "surrogate": Rectangle(), "detach_reset": True,
@@ -227,13 +230,30 @@ def test_a_small_scene_is_learnt():
     torch.manual_seed(0)
     net = model(coarse=16, fine=0, width=32, density_noise=1.0, place_levels=3)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
-    x = rays(400)
+    x = rays(200)
     (origin, _), view, _, _ = ray_parts(x)
     apart = torch.linalg.cross(origin, view).norm(dim=1)  # of each ray from the origin
     y = torch.where(apart < 0.7, 0.3, 1.0)[:, None].expand(-1, 3)
-    for _ in range(60):
+    for _ in range(25):
         optimizer.zero_grad()
         loss = F.mse_loss(net(sequence(x))[0], y)
         loss.backward()
         optimizer.step()
-    assert loss < 0.5 * y.var()
+    assert loss < 0.7 * y.var()
+
+
+@pytest.mark.parametrize("neuron", ["relu", "lif", "ternary"])
+@pytest.mark.parametrize("learner", [entry.name for entry in entries("learner")])
+def test_learners_take_a_step_or_say_why_not(learner, neuron):
+    net, method = model(neuron), find("learner", learner).build()
+    batch = Batch(sequence(rays(6)), torch.rand(6, 3))
+    try:
+        trained = method.prepare(net)
+        seen = method.step(trained, batch, Photometric(), Progress(0, 1, 0, 1))
+    except Unsupported as error:
+        assert len(str(error)) > 20
+        return
+    assert seen.loss.isfinite()
+    grads = [p.grad for p in trained.parameters() if p.grad is not None]
+    assert any(grad.any() for grad in grads)
+    assert all(grad.isfinite().all() for grad in grads)
