@@ -1,9 +1,9 @@
 """Spiking radiance fields against a plain implementation in PyTorch: rays a second.
 
-The plain one is what a reader of the paper would write: inputs put side by side before the maps, all
-of it at every time step, neurons step by step with autograd and a surrogate as a function of autograd.
-It has the same weights; in float64 colours and gradients must agree before anything is timed. The
-times are of float32.
+The plain one is what a reader of the paper would write: inputs put side by side before the maps,
+all of it at every time step, neurons step by step with a surrogate as a function of autograd. It
+has the same weights; in float64 colours and gradients must agree before anything is timed.
+The times are of float32.
 
     python benchmarks/nerf.py --rays 256 --seconds 20 --json nerf.jsonl
 """

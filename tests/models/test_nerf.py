@@ -247,11 +247,14 @@ def test_a_small_scene_is_learnt():
 def test_learners_take_a_step_or_say_why_not(learner, neuron):
     net, method = model(neuron), find("learner", learner).build()
     batch = Batch(sequence(rays(6)), torch.rand(6, 3))
+    refusal = None
     try:
         trained = method.prepare(net)
         seen = method.step(trained, batch, Photometric(), Progress(0, 1, 0, 1))
     except Unsupported as error:
-        assert len(str(error)) > 20
+        refusal = str(error)
+    if refusal is not None:
+        assert len(refusal) > 20
         return
     assert seen.loss.isfinite()
     grads = [p.grad for p in trained.parameters() if p.grad is not None]
