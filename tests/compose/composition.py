@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from spikeloom.data import Augment, Source, Splits, TensorImages
+from spikeloom.data import Augment, Source, Splits, TensorImages, TensorNumbers
 from spikeloom.functional import encode
+from spikeloom.functional.radiance import RAY, orbit, pixel_rays, ray_vectors, view_of
 from spikeloom.learning import Progress, Unsupported
 from spikeloom.registry import entries, find
 from spikeloom.run.config import Config, ConfigError, Part, validate
@@ -45,6 +46,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dspike": {"samples": 4, "weights": 2},
     "event_bp": {"spikes_at_start": 0.1},  # what few outputs can fire in two steps
     "eicil": {"cycle": "IJ", "eta": 0.1},
+    "graded_mlp": {"grades": 2, "hidden": [256, 128]},
+    "nerf": {"coarse": 4, "fine": 2, "width": 32, "depth": 3, "density_noise": 1.0},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
     "sub_bit": {"period": 1},
@@ -57,16 +60,20 @@ AROUND: dict[str, dict[str, Any]] = {
         "neuron": "double_exponential", "norm": "none", "loss": "count", "pool": "average",
         "readout": "early_spikes", "weight": "standardised",
     },
+    "distil_nerf": {"model": "nerf", "loss": "photometric"},
+    "mgdl": {"model": "graded_mlp", "loss": "mse"},
+    "nerf": {"loss": "photometric"},
     "output_times": {"readout": "spikes"},
 }  # fmt: skip
 IMAGES, CLASSES = (3, 8, 8), 3
+RAYS = "nerf"  # the model of rays, which no images are
 Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BASE or is varied
 
 
 def names(kind: str) -> list[str]:
     """What is combined of a kind: of models one of each family."""
     if kind == "model":
-        return [name for name, _ in FAMILIES.values()]
+        return [*(name for name, _ in FAMILIES.values()), RAYS]
     found = [entry.name for entry in entries(kind)]
     return [NONE, *(name for name in found if name != NONE)] if BASE[kind] == NONE else found
 
@@ -108,7 +115,7 @@ def refusal(chosen: dict[str, str]) -> str:
         for epoch in range(2):
             progress = Progress(epoch, 2, epoch, 2)
             training._begin(progress)
-            training._update([images()], progress)
+            training._update([samples(config)], progress)
     except (ConfigError, Unsupported) as error:
         return str(error)
     moved = [not torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True)]
@@ -128,7 +135,7 @@ def configuration(chosen: dict[str, str]) -> Config:
         neuron["v_threshold"] = 0.25  # so that all layers fire in two steps
     if "surrogate" in chosen:
         neuron["surrogate"] = chosen["surrogate"]
-    model = {**part(name["model"]), "width": 0.125, "T": 2, "neuron": neuron, "norm": name["norm"]}
+    model = {"width": 0.125, **part(name["model"]), "T": 2, "neuron": neuron, "norm": name["norm"]}
     if name["weight"] != NONE:
         model["weight"] = part(name["weight"])
     fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout"}
@@ -147,14 +154,42 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randint(0, 256, (4, *IMAGES), dtype=torch.uint8), torch.arange(4) % CLASSES
 
 
+def samples(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images with classes, or with numbers where the loss is of these."""
+    if config.model.name == RAYS:
+        found = pixel_rays(orbit(1, radius=4.0)[0], *torch.rand(2, 4), size=(1, 1), focal=1.0)
+        return ray_vectors(found, view_of(found.direction), 2.0, 6.0), torch.rand(4, CLASSES)
+    x, y = images()
+    return (x, torch.eye(CLASSES)[y]) if of_numbers(config) else (x, y)
+
+
+def shape(config: Config) -> tuple[int, ...]:
+    """Of a sample."""
+    return (RAY,) if config.model.name == RAYS else IMAGES
+
+
+def of_numbers(config: Config) -> bool:
+    return config.model.name == RAYS or bool(
+        getattr(find("loss", config.phase[0].loss.name).build, "numbers", False)
+    )
+
+
 def task(config: Config) -> Task:
     """What a run prepares, on made-up images."""
-    made_up = TensorImages(*images())
-    labels = tuple(map(str, range(CLASSES)))
-    source = Source("made up", made_up, made_up, IMAGES, labels, (0.5,) * 3, (0.5,) * 3)
+    middle = () if config.model.name == RAYS else (0.5,) * 3
+    if of_numbers(config):
+        numbers = TensorNumbers(*samples(config))
+        source = Source(
+            "made up", numbers, numbers, shape(config), (), middle, middle, measure="rse",
+            outputs=CLASSES,
+        )  # fmt: skip
+    else:
+        made_up = TensorImages(*images())
+        labels = tuple(map(str, range(CLASSES)))
+        source = Source("made up", made_up, made_up, IMAGES, labels, middle, middle)
     everything = torch.arange(4)
     splits = Splits(everything, everything[:0], everything)
-    model = network(config, IMAGES, CLASSES).to(memory_format=torch.channels_last)
+    model = network(config, shape(config), CLASSES).to(memory_format=torch.channels_last)
     cpu = torch.device("cpu")
     built = Task(config, cpu, Processes(), source, splits, Augment([]), encode.constant, model)
     phase = config.phase[0]
@@ -173,7 +208,7 @@ def taught(kind: str, each: Part) -> bool:
 def teacher(config: Config, **change: Part) -> torch.nn.Module:
     """The same model with real weights, or another one in parts: for learners of rectifiers."""
     model = config.model.model_copy(update={"weight": None, **change})
-    return network(config.model_copy(update={"model": model}), IMAGES, CLASSES)
+    return network(config.model_copy(update={"model": model}), shape(config), CLASSES)
 
 
 def page(found: dict[Case, str]) -> str:
@@ -190,6 +225,8 @@ def page(found: dict[Case, str]) -> str:
         "",
         *table(("kind", "combined"), ((kind, ", ".join(marked(kind))) for kind in BASE)),
         "",
+        "Where the loss is `mse` or `photometric`, targets are numbers; with `mgdl` the model is",
+        "`graded_mlp`, with `distil_nerf` it is `nerf`, which is given rays and colours.",
         "Of models each family stands for its members. `eicil` is seen in its epochs without, and",
         "its epochs with back-propagation; `local_tandem` offline, with a teacher of the same",
         "model of rectifiers; `mpfd`, `distil_logits` and `distil_rates` with one of the same",

@@ -119,3 +119,18 @@ def test_an_empty_share_is_an_empty_batch(images):
     *_, (x, y) = batches(images, order(5, 4, rank=1, world=2))
     assert x.shape == (0, 3, 2, 2)
     assert y.shape == (0,)
+
+
+def test_several_passes_are_epochs_one_after_the_other():
+    indices = torch.arange(10)
+    once = [
+        list(Order(indices, 4, seed=3, epoch=epoch, shuffle=True)) for epoch in (6, 7, 8)
+    ]  # fmt: skip
+    long = Order(indices, 4, seed=3, epoch=2, shuffle=True, passes=3)
+    assert list(long) == [batch for epoch in once for batch in epoch]
+    assert [long.size(step) for step in range(len(long))] == [4, 4, 2] * 3
+    late = Order(indices, 4, seed=3, epoch=2, shuffle=True, passes=3, start=5)
+    assert list(late) == list(long)[5:]
+    assert [late.size(step) for step in range(len(late))] == [2, 4, 4, 2]
+    with pytest.raises(ValueError, match="passes must be >= 1"):
+        Order(indices, 4, seed=0, epoch=0, shuffle=True, passes=0)

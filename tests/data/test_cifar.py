@@ -15,7 +15,7 @@ def test_both_layouts_of_cifar10_give_what_was_written(tmp_path, write_cifar10, 
     batches = write_cifar10(tmp_path)
     shutil.rmtree(tmp_path / f"cifar-10-batches-{'py' if layout == 'bin' else 'bin'}")
     source = cifar10(tmp_path, partial=True)
-    assert (len(source.train), len(source.test), source.num_classes) == (15, 2, 10)
+    assert (len(source.train), len(source.test), source.outputs) == (15, 2, 10)
     x, y = source.train.__getitems__(list(range(15)))
     pixels = np.concatenate([data for data, _ in batches[:5]]).reshape(15, 3, 32, 32)
     np.testing.assert_array_equal(x, pixels)
@@ -34,7 +34,7 @@ def test_both_layouts_of_cifar100_give_the_fine_labels(tmp_path, write_cifar100,
     x, y = source.train.__getitems__([0, 1, 2, 3])
     np.testing.assert_array_equal(x.reshape(4, -1), parts["train"][0])
     np.testing.assert_array_equal(y, parts["train"][1])
-    assert (len(source.test), source.num_classes) == (2, 100)
+    assert (len(source.test), source.outputs) == (2, 100)
     assert len(set(source.class_names)) == 100
     assert list(source.class_names) == sorted(source.class_names)
 

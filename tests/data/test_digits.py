@@ -15,7 +15,7 @@ def test_digits_need_no_root_and_no_files(monkeypatch):
     monkeypatch.delenv("SPIKELOOM_DATA", raising=False)
     source = digits()
     assert (len(source.train), len(source.test)) == (1437, 360)
-    assert (source.shape, source.num_classes, source.files) == ((1, 8, 8), 10, {})
+    assert (source.shape, source.outputs, source.files) == ((1, 8, 8), 10, {})
     assert find("dataset", "digits").build is digits
 
 

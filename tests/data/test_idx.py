@@ -31,7 +31,7 @@ def test_what_was_written_is_read(tmp_path, write_idx, idx_arrays, name, folder,
     x, y = source.test.__getitems__([4])
     np.testing.assert_array_equal(x[0, 0], idx_arrays[FILES[2]][4])
     assert (len(source.train), len(source.test)) == (12, 5)
-    assert (source.name, source.shape, source.num_classes) == (name, (1, 28, 28), 10)
+    assert (source.name, source.shape, source.outputs) == (name, (1, 28, 28), 10)
 
 
 @pytest.mark.parametrize("name", list(BUILDERS))

@@ -44,7 +44,7 @@ def test_images_of_another_kind_are_refused(images, labels, message):
 
 
 def test_a_source_has_as_many_classes_as_names():
-    assert tiny().num_classes == 3
+    assert tiny().outputs == 3
 
 
 def test_mean_and_std_are_those_of_the_scaled_pixels():
@@ -109,11 +109,11 @@ def test_the_record_tells_counts_rule_seed_and_digests():
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"val": 30}, "val = 30, but tiny has 30 training images"),
+        ({"val": 30}, "val = 30, but tiny has 30 training samples"),
         ({"val": -1}, "val = -1"),
-        ({"val": 5, "train": 26}, "train = 26, but there are 25 images after val = 5"),
+        ({"val": 5, "train": 26}, "train = 26, but there are 25 samples after val = 5"),
         ({"val": 5, "train": 0}, "train = 0"),
-        ({"val": 5, "test": 10}, "test = 10, but there are 9 images in the test set of tiny"),
+        ({"val": 5, "test": 10}, "test = 10, but there are 9 samples in the test set of tiny"),
         ({"val": 5, "val_from": "first"}, "use 'last' or 'random'"),
         ({"val": 5, "seed": -1}, "seed is -1"),
     ],

@@ -64,6 +64,7 @@ COMMON = {
 OPTIONS = {
     "lif": COMMON | SPIKING,
     "lif_mean": COMMON | SPIKING,
+    "ternary_lif": COMMON | SPIKING | {"gap": VALUES},
     "alif": COMMON
     | SPIKING
     | {"second": VALUES, "second_decay_input": (False, True), "beta": VALUES},
@@ -170,7 +171,7 @@ def sequence(draw: Draw, name: str) -> Tensor:
     return draw.leaf("x", draw.numbers((T, *step)))
 
 
-STATES = {"lif": 1, "lif_mean": 1, "li": 1, "alif": 2, "cuba_lif": 2}
+STATES = {"lif": 1, "lif_mean": 1, "ternary_lif": 1, "li": 1, "alif": 2, "cuba_lif": 2}
 
 
 def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -192,6 +193,8 @@ def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...]
         options[name] = Decay(keep, row["second_decay_input"])
     if op == "alif":
         options["beta"] = draw.value("beta", row["beta"], step, 0.1, 0.6)
+    if op == "ternary_lif":
+        options["gap"] = draw.value("gap", row["gap"], step, 0.3, 1.5)
     if op != "li":
         options["reset"], options["v_reset"] = row["reset"]
         options["v_threshold"] = draw.value("v_threshold", row["v_threshold"], step, 0.5, 1.2)

@@ -9,12 +9,12 @@ import threading
 import pytest
 import torch
 
-from spikeloom.functional import NO_DECAY, alif, cuba_lif, li, lif
+from spikeloom.functional import NO_DECAY, alif, cuba_lif, li, lif, ternary_lif
 from spikeloom.kernels import current, door, explain, use
 from spikeloom.kernels.cpu import native, neurons, ops
 
 pytestmark = pytest.mark.skipif(native.OPENED is None, reason=native.PROBLEM)
-PAIRS = {"lif": lif, "alif": alif, "cuba_lif": cuba_lif, "li": li}
+PAIRS = {"lif": lif, "alif": alif, "cuba_lif": cuba_lif, "li": li, "ternary_lif": ternary_lif}
 SPECIAL = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45, 3e38, -3e38)
 
 
@@ -39,7 +39,7 @@ def test_nan_and_infinity_spread_as_in_the_truth(op, reset, detach_reset, memory
         leaf = x.clone().requires_grad_()
         out, state = function(leaf, **options)
         (out[:, ::2].sum() + out[-1].sum()).backward()
-        states = (state,) if op in ("lif", "li") else tuple(state)
+        states = (state,) if isinstance(state, torch.Tensor) else tuple(state)
         return out, *states, leaf.grad
 
     with use(memory=memory):

@@ -28,7 +28,7 @@ def test_registration(kind, learnt):
     state = torch.randn(3, 5, requires_grad=True)
     second = torch.randn(3, 5, requires_grad=True) if two else None
     keep = torch.full((5,), 0.5, requires_grad=True) if learnt else None
-    trace = POTENTIAL if kind == "lif" else NOTHING
+    trace = POTENTIAL if kind in ("lif", "ternary_lif") else NOTHING
     x_seq = torch.randn(4, 3, 5, requires_grad=True)
     values = keep, None, None, None
     operator = getattr(torch.ops.spikeloom, kind).default

@@ -22,6 +22,8 @@ from spikeloom.functional import (
     if_,
     li,
     lif,
+    ternary_lif,
+    ternary_spike,
 )
 from spikeloom.layers import (
     ALIF,
@@ -34,6 +36,8 @@ from spikeloom.layers import (
     Neuron,
     OverTime,
     ParametricLIF,
+    TernaryLIF,
+    TernarySpike,
     neuron_values,
 )
 from spikeloom.registry import entries, find
@@ -164,7 +168,7 @@ def test_learning_starts_from_the_fixed_neuron(build, per):
 
 
 def test_fixed_neurons_have_no_state(build):
-    fixed = partial(build, learn=()) if build is LTMD else build
+    fixed = partial(build, learn=()) if build in (LTMD, TernarySpike) else build
     assert bool(fixed().state_dict()) == (build is ParametricLIF)
     assert bool([*fixed(SHAPE, per="channel").parameters()]) == (build is ParametricLIF)
 
@@ -354,3 +358,23 @@ def test_options_that_a_neuron_has_not_are_refused(build, arguments):
     (name,) = arguments
     with pytest.raises(TypeError, match=name):
         build(**arguments)
+
+
+def test_ternary_layers_compute_their_functions():
+    x_seq = 2 * input_seq()
+    options = {"v_threshold": 0.5, "tau": 4.0, "decay_input": False}
+    given = {"v_threshold": 0.5, "decay": euler(4.0, decay_input=False)}
+    assert torch.equal(
+        TernaryLIF(gap=0.5, **options)(x_seq), ternary_lif(x_seq, gap=0.5, **given)[0]
+    )
+    spikes = TernarySpike(amplitude=2.0, **options)(x_seq)
+    assert torch.equal(spikes, ternary_spike(x_seq, amplitude=2.0, **given)[0])
+
+
+def test_what_ternary_neurons_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="gap must be > 0"):
+        TernaryLIF(gap=0.0)
+    with pytest.raises(ValueError, match="amplitude must be > 0"):
+        TernarySpike(amplitude=-1.0)
+    with pytest.raises(ValueError, match="v_reset must be 0"):
+        TernarySpike(v_reset=0.5)

@@ -7,7 +7,8 @@ from spikeloom.layers import Neuron
 from spikeloom.registry import entries
 from tests.small import CLASSES, IMAGE, STEPS, small
 
-MODELS = [e.name for e in entries("model") if e.name != "nir"]  # a file, not a family
+# A file is no family; rays are no images: test_nerf.py.
+MODELS = [e.name for e in entries("model") if e.name not in ("nir", "nerf")]
 RESNETS = [name for name in MODELS if "resnet" in name]
 KINDS = [(name, {}) for name in MODELS] + [
     (name, {"residual": kind}) for name in RESNETS for kind in ("sew", "membrane")

@@ -50,5 +50,5 @@ def test_line_of_an_epoch_names_every_score() -> None:
         "train": {"loss": 0.51234, "accuracy": 0.8412}, "val": {"psnr": 21.5},
     }  # fmt: skip
     said = sentence(line, 120, phases=2)
-    scores = "train loss 0.5123 acc 84.12 %  val psnr 21.5"
+    scores = "train loss 0.5123 acc 84.12 %  val psnr 21.50 dB"
     assert said == f"phase 2/2  epoch   7/120  {scores}  1 h 2 min"

@@ -166,9 +166,9 @@ RANGES = {
     'phase.0.loss={name="rate_ce",label_smoothing=1}': "label_smoothing must be in [0, 1), got 1",
     'phase.0.schedule={name="cosine",warmup=2}': "share of the phase in [0, 1), got 2.0",
     'phase.0.no_decay=["nothing*"]': "the pattern 'nothing*' matches no parameter",
-    "data.val=1437": "val = 1437, but digits has 1437 training images",
-    "data.train=1406": "train = 1406, but there are 1405 images after val = 32 are taken off",
-    "data.test=361": "test = 361, but there are 360 images in the test set of digits",
+    "data.val=1437": "val = 1437, but digits has 1437 training samples",
+    "data.train=1406": "train = 1406, but there are 1405 samples after val = 32 are taken off",
+    "data.test=361": "test = 361, but there are 360 samples in the test set of digits",
     'data.augment=[{name="flip",p=2}]': "p is a probability, 0..1, got 2.0",
 }
 OVERRIDES = {
@@ -182,7 +182,7 @@ MISFITS = {
     "model.name=spiking_vgg16": "an image of 8 x 8 is too small for the poolings",
     "model.in_shape=[3,8,8]": "built for in_shape = (3, 8, 8) and expects",
     "model.num_classes=3": "expected logits [T, N, classes] = (2, 2, 10)",
-    'data.augment=[{name="cutout",fill=[0,0,0]}]': "digits images (1, 8, 8) do not go through",
+    'data.augment=[{name="cutout",fill=[0,0,0]}]': "digits samples (1, 8, 8) do not go through",
     "run.device=cuda:99": "run.device = 'cuda:99' is not available here; use 'auto' or one of cpu",
     "run.device=gpu": "run.device = 'gpu' is not available here; use 'auto' or one of cpu",
     "run.device=meta": "run.device = 'meta' is not available here",

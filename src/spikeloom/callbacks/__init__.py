@@ -3,6 +3,7 @@
 from spikeloom.callbacks.base import Callback, Term
 from spikeloom.callbacks.code_use import CodeUse
 from spikeloom.callbacks.distil import DistilLogits, DistilRates
+from spikeloom.callbacks.distil_nerf import DistilNeRF
 from spikeloom.callbacks.dspike import DspikeSearch
 from spikeloom.callbacks.esg import EvolutionarySurrogate
 from spikeloom.callbacks.im_loss import IMLoss
@@ -16,6 +17,7 @@ __all__ = [
     "Callback",
     "CodeUse",
     "DistilLogits",
+    "DistilNeRF",
     "DistilRates",
     "DspikeSearch",
     "EvolutionarySurrogate",

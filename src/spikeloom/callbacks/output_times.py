@@ -34,7 +34,7 @@ class OutputTimes(Callback):
     def epoch(
         self, model: nn.Module, probe: Callable[[int], Batch], loss: Loss, progress: Progress
     ) -> dict[str, float]:
-        x_seq, y = probe(self.samples)
+        x_seq, y, _ = probe(self.samples)
         with torch.no_grad():
             spike_seq = model(x_seq)
         if not ((spike_seq == 0) | (spike_seq == 1)).all():

@@ -55,13 +55,15 @@ def layer_table(found: Energy, name: str) -> Table:
 def network_table(found: Energy) -> Table:
     """Every network, precision and machine: accuracy and energy."""
     table = grid(
-        "network", "test accuracy", "compute µJ", "memory µJ", "total µJ", right=(1, 2, 3, 4)
-    )
+        "network", "test accuracy", "MAC", "AC", "compute µJ", "memory µJ", "total µJ",
+        right=tuple(range(1, 7)),
+    )  # fmt: skip
     table.title = f"energy for one sample, {found.constants['name']}"
     table.title_justify, table.title_style = "left", "bold"
     for row in found.networks:
         costs = (amount(cost) for cost in (row.compute, row.memory, row.total))
-        table.add_row(row.title, percent(row.accuracy).replace(NARROW, " "), *costs)
+        done = (_count(row.macs), _count(row.acs))
+        table.add_row(row.title, percent(row.accuracy).replace(NARROW, " "), *done, *costs)
     return table
 
 

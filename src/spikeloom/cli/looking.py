@@ -75,7 +75,9 @@ def compare(
     folders: Annotated[
         list[Path], typer.Argument(metavar="FOLDER", help="Folders of finished runs.")
     ],
-    metric: Annotated[str, typer.Option(help="A number in result.json.")] = "test.accuracy",
+    metric: Annotated[
+        str | None, typer.Option(help="A number in result.json. [default: the test score]")
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="ARM", help="Arm that the others are paired with.")
     ] = None,

@@ -18,20 +18,24 @@ def result_table(result: Mapping[str, Any]) -> Table:
     """What a finished run comes to: scores, its twin's, firing rates, time."""
     found = Result.model_validate(result)
     table = grid(None, None, header=False)
-    test = found.test
-    counted = f"of {test['count']:,} images" if "count" in test else ""
-    for name, value in sorted(test.items(), key=lambda item: item[0] != "accuracy"):
-        if name == "accuracy":
-            table.add_row("test accuracy", _value(name, value), counted)
+    test, key = found.test, found.measure
+    counted = f"of {test['count']:,} {_kind(key)}" if "count" in test else ""
+    for name, value in sorted(test.items(), key=lambda item: item[0] != key):
+        if name == key:
+            table.add_row(f"test {name}", _value(name, value), counted)
         elif name != "count":
             table.add_row(f"test {name}", _value(name, value))
-    twin = found.twin.test.get("accuracy") if found.twin else None
+    for grade, scores in found.test_by_grade.items():
+        table.add_row(f"  with {grade} grade{'s' * (grade != '1')}", _value(key, scores[key]))
+    if found.stopped:
+        table.add_row("stopped", found.stopped)
+    twin = found.twin.test.get(key) if found.twin else None
     if twin is not None:
-        gap = _plain(change("accuracy", test["accuracy"] - twin))
-        table.add_row("its ReLU twin", _value("accuracy", twin), f"spiking minus twin: {gap}")
-    if found.teacher and "accuracy" in found.teacher.test:
-        gap = _plain(change("accuracy", test["accuracy"] - found.teacher.test["accuracy"]))
-        taught = _value("accuracy", found.teacher.test["accuracy"])
+        gap = _plain(change(key, test[key] - twin))
+        table.add_row("its ReLU twin", _value(key, twin), f"spiking minus twin: {gap}")
+    if found.teacher and key in found.teacher.test:
+        gap = _plain(change(key, test[key] - found.teacher.test[key]))
+        taught = _value(key, found.teacher.test[key])
         table.add_row("its teacher", taught, f"spiking minus teacher: {gap}")
     if found.mean_rate is not None:
         measured = f"spikes per neuron and step, on {found.rated}; layers: mean over neurons"
@@ -49,16 +53,23 @@ def result_table(result: Mapping[str, Any]) -> Table:
 def score_table(scores: Mapping[str, Any]) -> Table:
     """What :func:`~spikeloom.run.session.score` found."""
     table = grid(None, None, header=False)
-    counted = f"of {scores['count']:,} images, {scores['weights']} weights"
-    table.add_row("test accuracy", _value("accuracy", scores["accuracy"]), counted)
-    table.add_row("test loss", _value("loss", scores["loss"]))
-    for step, share in enumerate(scores["accuracy_by_step"], start=1):
+    key = scores.get("measure", "accuracy")
+    counted = f"of {scores['count']:,} {_kind(key)}, {scores['weights']} weights"
+    table.add_row(f"test {key}", _value(key, scores[key]), counted)
+    for name, value in scores.items():
+        if name in ("loss", "rse", "mse", "psnr") and name != key:
+            table.add_row(f"test {name}", _value(name, value))
+    for step, share in enumerate(scores.get("accuracy_by_step", ()), start=1):
         table.add_row(f"  after step {step}", _value("accuracy", share))
     if "bytes" in scores:
         table.add_row("packed file", f"{scores['bytes']:,} bytes")
     if "agreeing" in scores:
         table.add_row("as the run predicts", *_agreement(scores))
     return table
+
+
+def _kind(measure: str) -> str:
+    return "images" if measure == "accuracy" else "samples"
 
 
 def _agreement(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from spikeloom.cli.output import console_for
 from spikeloom.report import compare, write_compare, write_record
 from spikeloom.run.record import write_json
 from spikeloom.run.study import PAGE, RECORD, Study
-from spikeloom.run.sweep import Job, sweep
+from spikeloom.run.sweep import Job, Score, sweep
 
 FAILED = 3  # the table is there, but not of all runs
 
@@ -28,9 +28,10 @@ def sweep_with_bar(study: Study, name: str, out: Path, root: Path | None, jobs: 
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(name, total=study.runs)
 
-        def told(job: Job, outcome: float | str) -> None:
-            good = isinstance(outcome, float)
-            words = f"validation {100 * outcome:.2f} %" if good else f"failed: {outcome}"
+        def told(job: Job, outcome: Score | str) -> None:
+            words = (
+                f"validation {outcome.text}" if isinstance(outcome, Score) else f"failed: {outcome}"
+            )
             bar.console.print(f"{job.title}: {words}")
             bar.update(task, advance=1)
 

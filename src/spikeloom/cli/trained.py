@@ -92,6 +92,42 @@ def stream_run(
     answer(as_json, found, lambda: stream_table(found))
 
 
+@app.command("render")
+@refusals()
+def render_run(
+    folder: Folder,
+    views: Annotated[
+        int | None, typer.Option(help="First so many test views; else all of them.")
+    ] = None,
+    film: Annotated[
+        int, typer.Option(metavar="FRAMES", help="Also a film along a path around the scene.")
+    ] = 0,
+    form: Annotated[Literal["webp", "gif"], typer.Option(help="Of the film.")] = "webp",
+    depth: Annotated[
+        bool, typer.Option("--depth/--no-depth", help="Also how far away things are.")
+    ] = True,
+    lpips: Annotated[
+        bool, typer.Option("--lpips", help="Also the perceptual distance (spikeloom[lpips]).")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures; else FOLDER/render.")
+    ] = None,
+    weights: Annotated[
+        Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
+    ] = None,
+    data_root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Render the test views of a scene, compare them with the pictures, and film it."""
+    from spikeloom.cli.rendering import render_table, render_with_bar
+    from spikeloom.run.render import Wanted
+
+    wanted = Wanted(views, film, form, depth, lpips)
+    found = render_with_bar(folder, wanted, out, weights, data_root)
+    answer(as_json, found, lambda: render_table(found))
+    typer.echo(f"pictures: {found['folder']}", err=True)
+
+
 @app.command()
 @refusals()
 def faults(

@@ -1,4 +1,4 @@
-"""What a dataset is here: two sets of images with labels, and a split of them."""
+"""What a dataset is here: two sets of samples with their targets, and a split of them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,21 +7,26 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
 class Images(Protocol):
-    """A map-style dataset of labelled images, or of sequences of them, read a batch at a time."""
+    """A map-style dataset of samples and targets, read a batch at a time.
+
+    Samples are images, sequences of them, or vectors; targets are classes or numbers.
+    """
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of samples."""
         ...
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """The images and labels at those indices.
+        """The samples and targets at those indices.
 
         Shape:
-            -> x uint8 [B, C, H, W] or, with steps of its own, [B, T, C, H, W]; y int64 [B]
+            -> x uint8 [B, C, H, W] or, with steps of its own, [B, T, C, H, W], or float [B, C];
+            y int64 [B] or, of numbers, float [B, D]
         """
         ...
 
@@ -62,36 +67,142 @@ class TensorImages:
 
 
 @dataclass(frozen=True, eq=False)
+class TensorNumbers:
+    """Samples held in memory whose targets are numbers, for regression.
+
+    Shape:
+        samples float [M, C] or uint8 [M, C, H, W], targets float [M, D]
+
+    Raises:
+        ValueError: another dtype or rank, the two lengths differ, or a number is not finite.
+    """
+
+    samples: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        x, y = self.samples, self.targets
+        vectors, images = (x.is_floating_point(), 2), (x.dtype == torch.uint8, 4)
+        if not any(kind and x.dim() == axes for kind, axes in (vectors, images)):
+            raise ValueError(
+                "samples must be float vectors [M, C] or uint8 images [M, C, H, W], got "
+                f"{x.dtype} {tuple(x.shape)}"
+            )
+        if not y.is_floating_point() or y.dim() != 2 or len(y) != len(x):
+            raise ValueError(
+                f"targets must be float [{len(x)}, D], a row for each sample, got {y.dtype} "
+                f"{tuple(y.shape)}; add an axis with targets[:, None]"
+            )
+        if not (y.isfinite().all() and (x.dtype == torch.uint8 or x.isfinite().all())):
+            raise ValueError("samples and targets must be finite; some are NaN or infinite")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        at = torch.as_tensor(indices, dtype=torch.int64)
+        return self.samples[at], self.targets[at]
+
+
+class Plan(Protocol):
+    """Which training samples come in a batch, where that is no shuffle of all of them."""
+
+    @property
+    def updates(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def draw(
+        self, indices: NDArray[np.int64], batch: int, number: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """The samples of one batch.
+
+        Args:
+            indices: samples to draw from, in increasing order.
+            batch: how many.
+            number: of the batch, counted from the beginning of training.
+            random: of this batch alone.
+        Shape:
+            indices [M] -> [batch]
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """Samples on which a fitted function is drawn, a curve or a picture.
+
+    Args:
+        samples: what the network is given.
+        targets: what it should answer.
+        along: where each sample is on a line, evenly spaced, for a curve.
+        size: (H, W) for a picture, whose pixels the samples are, row by row.
+    Shape:
+        samples [M, C], targets [M, D], along [M]
+    """
+
+    samples: Tensor
+    targets: Tensor
+    along: Tensor | None = None
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """A dataset as read from disk.
 
+    Targets are classes if there are ``class_names``, else ``outputs`` numbers.
+
     Args:
         name: the registered name.
-        train: images to learn from; the validation split is cut from these.
-        test: images to report on, never to choose by.
-        shape: (C, H, W).
+        train: samples to learn from; the validation split is cut from these.
+        test: samples to report on, never to choose by.
+        shape: (C, H, W) of images, (C,) of vectors.
         class_names: one name per label, so ``class_names[y]`` is the class.
-        mean: per channel, of pixels scaled to 0..1.
+        mean: per channel, of pixels scaled to 0..1; without, and without ``std``, nothing is
+            shifted or scaled.
         std: per channel, of pixels scaled to 0..1.
         files: file name -> sha256 of what was read; empty if nothing was read.
+        measure: registered name of what predictions are scored by.
+        outputs: width of the network's output; 0 for one for each class.
+        plan: how training batches are drawn; without, every epoch is a shuffle of all samples.
+        plot: what reports draw of the fit, if there is anything to see.
 
     Raises:
         ValueError: mean or std is not of as many numbers as there are channels, or a std is not
-            above 0.
+            above 0; neither classes nor outputs;
+            numbers without a measure of their own.
     """
 
     name: str
     train: Images
     test: Images
-    shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    shape: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    measure: str = "accuracy"
+    outputs: int = 0
+    plan: Plan | None = None
+    plot: Plot | None = None
 
     def __post_init__(self) -> None:
         channels = self.shape[0]
-        if not len(self.mean) == len(self.std) == channels:
+        if self.class_names and not self.outputs:
+            object.__setattr__(self, "outputs", len(self.class_names))
+        if self.outputs < 1 or len(self.class_names) not in (0, self.outputs):
+            raise ValueError(
+                f"{self.name} has outputs = {self.outputs} and {len(self.class_names)} class "
+                "names; give class names, or the number of outputs >= 1"
+            )
+        if self.numbers and self.measure == "accuracy":
+            raise ValueError(
+                f"the targets of {self.name} are numbers, which have no accuracy; give measure = "
+                '"rse" or "psnr"'
+            )
+        scaled = bool(self.mean or self.std)
+        if scaled and not len(self.mean) == len(self.std) == channels:
             raise ValueError(
                 f"{self.name} has {channels} channels, got {len(self.mean)} means and "
                 f"{len(self.std)} stds; give one of each for every channel"
@@ -102,14 +213,14 @@ class Source:
             )
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+    def numbers(self) -> bool:
+        """Whether targets are numbers, not classes."""
+        return not self.class_names
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Which images are for what: ``train`` and ``val`` index ``source.train``.
+    """Which samples are for what: ``train`` and ``val`` index ``source.train``.
 
     Shape:
         train, val, test int64, one axis each; ``test`` indexes ``source.test``
@@ -140,13 +251,13 @@ def split(
     test: int | None = None,
     seed: int = 0,
 ) -> Splits:
-    """Cut a validation split off the training images, and subsets if asked for.
+    """Cut a validation split off the training samples, and subsets if asked for.
 
     Args:
-        val: number of validation images; 0 for none.
-        val_from: the last ``val`` training images, or a draw with ``seed``.
+        val: number of validation samples; 0 for none.
+        val_from: the last ``val`` training samples, or a draw with ``seed``.
         train: how many of the rest to train on, drawn with ``seed``; all of them if None.
-        test: how many test images, the first ones; all of them if None.
+        test: how many test samples, the first ones; all of them if None.
         seed: of the draws, >= 0; without a draw it changes nothing.
 
     Returns:
@@ -195,7 +306,7 @@ def _check_counts(source: Source, val: int, train: int | None, test: int | None)
     have = len(source.train)
     if not 0 <= val < have:
         raise ValueError(
-            f"val = {val}, but {source.name} has {have} training images and some must be left to "
+            f"val = {val}, but {source.name} has {have} training samples and some must be left to "
             f"train on; use 0 <= val < {have}"
         )
     _check_count("train", train, have - val, f"after val = {val} are taken off")
@@ -204,7 +315,7 @@ def _check_counts(source: Source, val: int, train: int | None, test: int | None)
 
 def _check_count(name: str, count: int | None, have: int, where: str) -> None:
     if count is not None and not 1 <= count <= have:
-        raise ValueError(f"{name} = {count}, but there are {have} images {where}")
+        raise ValueError(f"{name} = {count}, but there are {have} samples {where}")
 
 
 def _indices(at: "Sequence[int] | np.ndarray[Any, Any]") -> Tensor:

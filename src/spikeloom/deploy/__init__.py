@@ -33,6 +33,7 @@ from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty, lost_share
 from spikeloom.deploy.neurobench import neurobench_model, run_neurobench
 from spikeloom.deploy.packed import Packed, bytes_of, infer, read_packed, write_packed
+from spikeloom.deploy.signed import signed
 from spikeloom.registry import Unsupported as Unsupported
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "read_weights",
     "run_neurobench",
     "run_onnx",
+    "signed",
     "to_exported",
     "to_nir",
     "to_onnx",

@@ -41,6 +41,12 @@ from spikeloom.functional.neurons import (
     recurrent_lif_step,
     recurrent_lif_trace,
     supervised,
+    ternary_lif,
+    ternary_lif_step,
+    ternary_lif_trace,
+    ternary_spike,
+    ternary_spike_step,
+    ternary_spike_trace,
     timed,
 )
 from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_lif, bn_lif_rate
@@ -141,6 +147,12 @@ __all__ = [
     "stdp_linear",
     "steps",
     "supervised",
+    "ternary_lif",
+    "ternary_lif_step",
+    "ternary_lif_trace",
+    "ternary_spike",
+    "ternary_spike_step",
+    "ternary_spike_trace",
     "timed",
     "token_mixing",
 ]

@@ -54,6 +54,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "lif_mean": (cpu(neurons.lif_mean, neurons.mean_objections), truth(functional.lif_mean)),
     "alif": (cpu(neurons.alif), truth(functional.alif)),
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
+    "ternary_lif": (cpu(neurons.ternary_lif), truth(functional.ternary_lif)),
     "li": (cpu(neurons.li), truth(functional.li)),
     "linear": (cpu(linear.linear, linear.objections), truth(functional.linear)),
     "recurrent_lif": (

@@ -5,6 +5,7 @@ from spikeloom.layers.binary import Binary, Codes
 from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.grades import FirstGrades, Grades
 from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.late_spikes import late_spikes
 from spikeloom.layers.learnable import neuron_values
@@ -21,6 +22,7 @@ from spikeloom.layers.recurrent import RecurrentLIF
 from spikeloom.layers.stack import Stack
 from spikeloom.layers.sub_bit import OSQuant, SubBit, codes_of
 from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
+from spikeloom.layers.ternary import ShiftedTernaryLIF, TernaryLIF, TernarySpike
 from spikeloom.layers.tokens import TokenMixing
 from spikeloom.layers.weights import (
     Place,
@@ -45,7 +47,9 @@ __all__ = [
     "Dropout",
     "EarlySpikes",
     "Firing",
+    "FirstGrades",
     "Graded",
+    "Grades",
     "Head",
     "LTMDHead",
     "Lateral",
@@ -65,12 +69,15 @@ __all__ = [
     "RecurrentLIF",
     "Resetting",
     "Rule",
+    "ShiftedTernaryLIF",
     "Stack",
     "Standardised",
     "StepBatchNorm",
     "SubBit",
     "Temporal",
     "TemporalEffectiveBatchNorm",
+    "TernaryLIF",
+    "TernarySpike",
     "ThresholdBatchNorm",
     "TokenMixing",
     "carry",

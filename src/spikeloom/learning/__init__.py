@@ -5,6 +5,7 @@ from spikeloom.learning.base import (
     Learner,
     Loss,
     Metrics,
+    Noted,
     Objective,
     Progress,
     Unsupported,
@@ -15,6 +16,7 @@ from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
+from spikeloom.learning.multi_grade import MultiGrade
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.sml import SurrogateModules
@@ -28,6 +30,8 @@ __all__ = [
     "LocalTandem",
     "Loss",
     "Metrics",
+    "MultiGrade",
+    "Noted",
     "Objective",
     "Progress",
     "RateBP",

@@ -43,10 +43,26 @@ def to_scale(loss: Loss, value: Tensor) -> Tensor:
 
 
 class Batch(NamedTuple):
-    """Inputs [T, N, *] and targets, [N] classes or [N, K] probabilities."""
+    """Inputs [T, N, *] and targets: [N] classes, [N, K] probabilities, or [N, D] numbers."""
 
     x_seq: Tensor
     y: Tensor
+    known: Tensor | None = None  # [N, *], of samples that the learner has noted before
+
+
+class Noted(NamedTuple):
+    """What a learner wants of all training samples, as it would see them at a later step.
+
+    ``x`` takes the place of the inputs and ``known`` goes along as ``Batch.known``; without them
+    the steps get the samples as they are. ``facts`` go into the metrics.
+
+    Shape:
+        x [M, T, *], known [M, *]
+    """
+
+    x: Tensor | None = None
+    known: Tensor | None = None
+    facts: Mapping[str, float] = MappingProxyType({})
 
 
 class Metrics(NamedTuple):
@@ -102,6 +118,12 @@ class Learner(Protocol):
     ``.grad`` stays None rest, and so do their moments.
     Gradients add to what ``.grad`` holds, as ``Tensor.backward`` does. Losses of the learner's own
     go through :func:`to_scale`.
+
+    A learner that has a method ``begin(model, batches)`` is handed the training set once when a
+    phase begins, and again when it goes on from a checkpoint: without augmentation, gradients and
+    training mode. It returns :class:`Noted`, and says ``caches = True`` if that is what its steps
+    get in place of the samples. An argument ``nth`` of its constructor is handed the number of
+    phases before that had the same learner.
 
     A learner whose ``stepping`` is true makes several updates of one batch: the loop asks its
     ``steps``, a generator, instead of ``step``. At every ``yield`` it leaves gradients, and nothing

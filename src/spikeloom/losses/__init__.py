@@ -9,14 +9,18 @@ from spikeloom.losses.counts import (
     TimeToFirstSpike,
 )
 from spikeloom.losses.ltmd import TwoPassCrossEntropy
+from spikeloom.losses.numbers import MSE
+from spikeloom.losses.photometric import Photometric
 from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
 
 __all__ = [
+    "MSE",
     "Count",
     "CountMSE",
     "CountPlus",
     "CountZero",
     "CrossEntropyPlus",
+    "Photometric",
     "RateCrossEntropy",
     "SpikeKernel",
     "TemporalEfficientTraining",

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Path], *, metric: str = "test.accuracy", baseline: str | None = None
+    runs: Sequence[Path], *, metric: str | None = None, baseline: str | None = None
 ) -> Comparison:
     """Groups runs into arms and compares the arms.
 
@@ -98,18 +98,20 @@ def compare(
         runs: run folders; repeats, those without a result or with a metric that is not finite are
             left out, and listed as such.
         metric: dotted name of a number in ``result.json`` or, beginning with ``energy.``, of one in
-            ``energy.json``.
+            ``energy.json``; None for the test score by the measure of the runs' data.
         baseline: arm that the others are paired with, seed by seed; None: no differences
     Raises:
         RunFolderError: not a run folder, or a file in it cannot be read.
-        ValueError: no run counts, or no run has the metric.
+        ValueError: no run counts, no run has the metric, or the runs' data are scored by different
+            measures and no metric is given.
         UnknownNameError: no arm is called like the baseline.
     """
     kept: list[tuple[RunFiles, float]] = []
     left_out: list[tuple[str, str]] = []
     known: set[str] = set()
-    for path in {Path(run).resolve(): run for run in runs}.values():
-        files = read_run(path)
+    read = {Path(run).resolve(): read_run(run) for run in runs}
+    metric = metric or _headline(read.values())
+    for path, files in zip(_given(runs), read.values(), strict=True):
         numbers = files.result.flat() if files.result else {}
         numbers |= files.energy.flat() if files.energy else {}
         known |= numbers.keys()
@@ -125,6 +127,22 @@ def compare(
         raise ValueError(f"no run to compare: {why}")
     grouped, repeats = _by_seed(kept)
     return _compared(grouped, metric, baseline, (*left_out, *repeats))
+
+
+def _headline(read: Iterable[RunFiles]) -> str:
+    """The test score of all runs."""
+    names = {files.result.measure for files in read if files.result}
+    if len(names) > 1:
+        raise ValueError(
+            f"the runs are scored by different measures, {', '.join(sorted(names))}; name one as "
+            'metric = "test.NAME"'
+        )
+    return f"test.{next(iter(names), 'accuracy')}"
+
+
+def _given(runs: Sequence[Path]) -> list[Path]:
+    """Each run once, as it was called last."""
+    return list({Path(run).resolve(): run for run in runs}.values())
 
 
 def write_compare(comparison: Comparison, path: Path) -> Path:
@@ -213,7 +231,7 @@ def _compared(
 
 
 def _curve_metric(kept: Grouped, metric: str) -> str:
-    """The validation score to draw: the metric's own name, else accuracy, else loss."""
+    """The validation score to draw: the metric's own name, else the measure, else loss."""
     logged = {
         name
         for seeds in kept.values()
@@ -221,7 +239,9 @@ def _curve_metric(kept: Grouped, metric: str) -> str:
         for epoch in files.epochs
         for name in epoch.val
     }
-    wanted = (metric.rpartition(".")[2], "accuracy", "loss")
+    results = [files.result for seeds in kept.values() for files, _ in seeds.values()]
+    measures = [result.measure for result in results if result]
+    wanted = (metric.rpartition(".")[2], *measures, "loss")
     return next((name for name in wanted if name in logged), "")
 
 

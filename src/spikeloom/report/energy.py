@@ -8,7 +8,7 @@ from pydantic import Field
 from spikeloom.report.result import Part, Table
 
 ENERGY = "energy.json"
-NAMES = {"spiking": "spiking", "twin": "ReLU twin"}
+NAMES = {"spiking": "spiking", "shifted": "spiking, shifted to -1, 0, 1", "twin": "ReLU twin"}
 
 
 class LayerCost(Part):

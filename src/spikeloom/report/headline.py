@@ -21,24 +21,24 @@ class Tile:
 
 def result_tiles(result: Result, phases: int = 1) -> list[Tile]:
     """The numbers of a finished run, of so many phases, that a reader wants first."""
-    test = plain(result.test)
-    twin = plain(result.twin.test).get("accuracy") if result.twin else None
+    test, key = plain(result.test), result.measure
+    twin = plain(result.twin.test).get(key) if result.twin else None
     tiles = [
         Tile(f"Test {name}", quantity(name, value))
-        for name, value in sorted(test.items(), key=lambda item: item[0] != "accuracy")
+        for name, value in sorted(test.items(), key=lambda item: item[0] != key)
         if name != "count"
     ]
     if "accuracy" in test:
         tiles[0] = replace(tiles[0], note=_sampling(test["accuracy"], test.get("count")))
     if twin is not None:
-        gap = change("accuracy", test["accuracy"] - twin) if "accuracy" in test else ""
+        gap = change(key, test[key] - twin) if key in test else ""
         note = f"spiking minus twin: {gap}" if gap else ""
-        tiles.append(Tile("Non-spiking twin", percent(twin), note))
-    teacher = plain(result.teacher.test).get("accuracy") if result.teacher else None
+        tiles.append(Tile("Non-spiking twin", quantity(key, twin), note))
+    teacher = plain(result.teacher.test).get(key) if result.teacher else None
     if teacher is not None:
-        gap = change("accuracy", test["accuracy"] - teacher) if "accuracy" in test else ""
+        gap = change(key, test[key] - teacher) if key in test else ""
         note = f"spiking minus teacher: {gap}" if gap else ""
-        tiles.append(Tile("Teacher", percent(teacher), note))
+        tiles.append(Tile("Teacher", quantity(key, teacher), note))
     if result.mean_rate is not None:
         note = f"spikes per neuron and step, mean over layers, on {result.rated}"
         tiles.append(Tile("Firing rate", f"{result.mean_rate:.3f}", note))
@@ -52,7 +52,7 @@ def result_tiles(result: Result, phases: int = 1) -> list[Tile]:
         tiles.extend(
             Tile(f"Best validation {name}", quantity(name, value), when)
             for name, value in plain(result.best.val).items()
-            if name == "accuracy"
+            if name == key
         )
     return tiles
 
@@ -75,7 +75,6 @@ def progress_tiles(epochs: Sequence[Epoch]) -> list[Tile]:
             scores: Mapping[str, float] = getattr(last, part)
             tiles += [
                 Tile(f"{said} {name}", quantity(name, scores[name]), f"epoch {last.epoch}")
-                for name in ("loss", "accuracy")
-                if name in scores
+                for name in scores
             ]
     return tiles

@@ -47,9 +47,10 @@ def write_record(
 def _line(run: RunFiles) -> dict[str, Any]:
     result = run.result
     assert result is not None
+    key = result.measure
     by_epoch = {
-        "train accuracy": [epoch.train.get("accuracy") for epoch in run.epochs],
-        "val accuracy": [epoch.val.get("accuracy") for epoch in run.epochs],
+        f"train {key}": [epoch.train.get(key) for epoch in run.epochs],
+        f"val {key}": [epoch.val.get(key) for epoch in run.epochs],
     }
     for name in dict.fromkeys(name for epoch in run.epochs for name in epoch.notes):
         by_epoch[name] = [epoch.notes.get(name) for epoch in run.epochs]

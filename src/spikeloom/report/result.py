@@ -47,7 +47,8 @@ class Result(Part):
     ``arm`` tells runs of one recipe with different overrides apart. ``firing_rates`` are spikes
     per neuron and step, layers in the order of the network, each the mean over its neurons, the
     steps and the first ``firing_rate_images`` test images. ``confusion[true][predicted]`` counts
-    test samples. ``accuracy_by_step[t]`` is the test accuracy when reading t + 1 steps.
+    test samples. ``accuracy_by_step[t]`` is the test accuracy when reading t + 1 steps. ``measure``
+    is the name of the headline number; early results are all of accuracy.
     """
 
     recipe: str
@@ -56,6 +57,7 @@ class Result(Part):
     title: str = ""
     model: str = ""
     weights: str = ""
+    measure: str = "accuracy"
     parameters: int | None = None
     epochs: int | None = None
     seconds: float | None = None
@@ -72,6 +74,8 @@ class Result(Part):
     class_names: list[str] = Field(default_factory=list)
     papers: list[Cited] = Field(default_factory=list)
     accuracy_by_step: list[float] = Field(default_factory=list)
+    test_by_grade: dict[str, dict[str, float]] = Field(default_factory=dict)
+    stopped: str = ""
 
     def flat(self) -> dict[str, float]:
         """Every plain number by its dotted name, such as ``test.accuracy``."""

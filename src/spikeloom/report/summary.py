@@ -6,17 +6,14 @@ from pathlib import Path
 from spikeloom.report.compare import Comparison, compare
 from spikeloom.report.folder import read_run
 from spikeloom.report.paired import mean_sd
-from spikeloom.report.wording import NARROW
+from spikeloom.report.wording import NARROW, is_decibel, is_share
 
-SCORES = {
-    "test.accuracy": "test",
-    "val.accuracy": "validation, last epoch",
-    "best.val.accuracy": "best epoch",
-}
+SCORES = {"test": "test", "val": "validation, last epoch", "best.val": "best epoch"}
+BEST = "best.val"
 
 
 def summary(folders: Sequence[Path], baseline: str) -> str:
-    """A Markdown table: scores in per cent as mean ± sd, differences in points with 95 % intervals.
+    """A Markdown table: scores as mean ± sd, differences with 95 % intervals; accuracy in per cent.
 
     Args:
         folders: finished runs, of which at least one is the baseline's.
@@ -28,16 +25,16 @@ def summary(folders: Sequence[Path], baseline: str) -> str:
     scored = _scored(folders, baseline)
     rates, times = _by_arm(folders)
     heads = ["arm", "n"]
-    for name in scored:
-        heads += [f"{SCORES[name]} (%)"]
-        heads += ["difference"] if name != "best.val.accuracy" else []
+    for part, found in scored.items():
+        heads += [f"{SCORES[part]} ({_unit(found.metric)})"]
+        heads += ["difference"] if part != BEST else []
     heads += ["firing rate", "time (s)"]
     lines = [_line(heads), _line(["---"] * len(heads))]
     for at, arm in enumerate(next(iter(scored.values())).arms):
         cells = [arm.name, str(len(arm.values))]
-        for name, found in scored.items():
-            cells += [_spread(found.arms[at].mean, found.arms[at].sd)]
-            cells += [_change(found, at)] if name != "best.val.accuracy" else []
+        for part, found in scored.items():
+            cells += [_spread(found, at)]
+            cells += [_change(found, at)] if part != BEST else []
         rate = mean_sd(rates[arm.name])[0] if rates[arm.name] else None
         cells += ["–" if rate is None else f"{rate:.3f}", f"{mean_sd(times[arm.name])[0]:.0f}"]
         lines.append(_line(cells))
@@ -45,10 +42,13 @@ def summary(folders: Sequence[Path], baseline: str) -> str:
 
 
 def _scored(folders: Sequence[Path], baseline: str) -> dict[str, Comparison]:
-    """Comparisons by metric; those with a validation score where every run has one."""
+    """Comparisons by part; those with a validation score where every run has one."""
     there = [read_run(folder).result for folder in folders]
-    everywhere = [name for name in SCORES if all(r and name in r.flat() for r in there)]
-    return {name: compare(folders, metric=name, baseline=baseline) for name in everywhere}
+    test = compare(folders, baseline=baseline)
+    key = test.metric.rpartition(".")[2]
+    more = [p for p in SCORES if p != "test" and all(r and f"{p}.{key}" in r.flat() for r in there)]
+    found = {part: compare(folders, metric=f"{part}.{key}", baseline=baseline) for part in more}
+    return {"test": test, **found}
 
 
 def _by_arm(folders: Sequence[Path]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -64,18 +64,29 @@ def _by_arm(folders: Sequence[Path]) -> tuple[dict[str, list[float]], dict[str, 
     return rates, times
 
 
-def _spread(mean: float, sd: float | None) -> str:
-    return f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
+def _unit(metric: str) -> str:
+    return "%" if is_share(metric) else "dB" if is_decibel(metric) else metric.rpartition(".")[2]
+
+
+def _value(metric: str, value: float, sign: str = "") -> str:
+    if is_share(metric):
+        return f"{100 * value:{sign}.2f}"
+    return f"{value:{sign}.2f}" if is_decibel(metric) else f"{value:{sign}.3g}"
+
+
+def _spread(found: Comparison, at: int) -> str:
+    mean, sd = found.arms[at].mean, found.arms[at].sd
+    return _value(found.metric, mean) + ("" if sd is None else f" ± {_value(found.metric, sd)}")
 
 
 def _change(found: Comparison, at: int) -> str:
     difference = found.arms[at].difference
     if difference is None or difference.mean is None:
         return "baseline" if found.arms[at].name == found.baseline else "–"
-    text = f"{100 * difference.mean:+.2f}"
+    text = _value(found.metric, difference.mean, "+")
     if difference.interval:
-        low, high = difference.interval
-        text += f" ({100 * low:+.2f} to {100 * high:+.2f})"
+        low, high = (_value(found.metric, end, "+") for end in difference.interval)
+        text += f" ({low} to {high})"
     return text.replace("-", "−").replace(NARROW, " ")
 
 

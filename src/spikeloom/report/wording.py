@@ -43,7 +43,9 @@ def duration(seconds: float | None) -> str:
 
 
 def quantity(metric: str, value: float | None) -> str:
-    """The value of a metric: accuracies and rates in per cent, others as they are."""
+    """The value of a metric: accuracies in per cent, ratios in decibels, others as they are."""
+    if is_decibel(metric) and value is not None:
+        return f"{value:.2f}{NARROW}dB"
     return percent(value) if is_share(metric) else number(value)
 
 
@@ -52,9 +54,19 @@ def change(metric: str, value: float | None) -> str:
     if value is None:
         return "–"
     shown = f"{100 * value:+.2f}{NARROW}pp" if is_share(metric) else f"{value:+.4g}"
+    shown = f"{value:+.2f}{NARROW}dB" if is_decibel(metric) else shown
     return shown.replace("-", "−")
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric, by its name, is a share of one."""
-    return re.split(r"[. ]", metric)[-1] == "accuracy"
+    return _last(metric) == "accuracy"
+
+
+def is_decibel(metric: str) -> bool:
+    """Whether a metric, by its name, is in decibels."""
+    return _last(metric) == "psnr"
+
+
+def _last(metric: str) -> str:
+    return re.split(r"[. ]", metric)[-1]

@@ -24,7 +24,7 @@ KIND_OF: dict[type, str] = {functional.Decay: "decay", functional.Surrogate: "su
 
 # What builders are handed when they are called; a recipe cannot set it.
 HANDED = (
-    "self", "shape", "channels", "features", "place", "params", "x", "generator", "teacher"
+    "self", "shape", "channels", "features", "place", "params", "x", "generator", "teacher", "nth"
 )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ class DataConfig(Part):
     val_from: Literal["last", "random"] = "last"
     train: StrictInt | None = Field(None, ge=1, description="use a seeded subset of this size")
     test: StrictInt | None = Field(None, ge=1, description="use the first so many test samples")
+    passes: StrictInt = Field(1, ge=1, description="of the training set that make an epoch")
     augment: tuple[AnyPart, ...] = ()
     root: str | None = None
     workers: StrictInt = Field(0, ge=0)
@@ -97,6 +98,10 @@ class Phase(Strict):
     optimizer: AnyPart = Part.model_validate({"name": "sgd", "lr": 0.1, "momentum": 0.9})
     schedule: AnyPart = Part(name="cosine")
     epochs: StrictInt = Field(..., ge=1)
+    times: StrictInt = Field(1, ge=1, description="so many phases like this, one after the other")
+    if_better: StrictBool = Field(
+        False, description="training ends before it if the phase before did not gain in validation"
+    )
     accumulate: StrictInt = Field(1, ge=1, description="batches whose gradients make one update")
     clip_norm: StrictFloat | None = Field(None, gt=0)
     no_decay: tuple[str, ...] = Field((), description="parameter name patterns without decay")
@@ -110,7 +115,7 @@ class RunConfig(Strict):
     seed: StrictInt = Field(0, ge=0, lt=2**63)
     arm: str = Field("", description="what comparisons call runs like this one")
     device: str = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
     threads: StrictInt | None = Field(None, ge=1)
     memory: Memory = Field("auto", description="what is kept for the backward pass")
     select: Literal["last", "best"] = "last"
@@ -207,9 +212,17 @@ def validate(tree: Mapping[str, Any], origin: str = "configuration") -> Config:
         if not math.isfinite(value):
             raise ConfigError(f"{origin}:\n  {where} = {value}: expected a finite number")
     try:
-        return Config.model_validate(tree)
+        return _repeated(Config.model_validate(tree))
     except ValidationError as error:
         raise ConfigError(f"{origin}:\n  " + "\n  ".join(sentences(error, Config))) from error
+
+
+def _repeated(config: Config) -> Config:
+    """The same with phases of several ``times`` written out."""
+    phases = [
+        phase.model_copy(update={"times": 1}) for phase in config.phase for _ in range(phase.times)
+    ]
+    return config.model_copy(update={"phase": tuple(phases)})
 
 
 def says(recipe: str, overrides: Sequence[str], key: str) -> bool:

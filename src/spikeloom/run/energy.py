@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikeloom.deploy import signed
 from spikeloom.deploy.energy import (
     Constants,
     Counts,
@@ -20,6 +21,8 @@ from spikeloom.deploy.energy import (
     read_constants,
 )
 from spikeloom.deploy.exchange.pieces import SPIKING
+from spikeloom.layers import TernaryLIF
+from spikeloom.registry import Unsupported
 from spikeloom.report.energy import ENERGY
 from spikeloom.run.aside import aside, reseed
 from spikeloom.run.build import build
@@ -37,6 +40,7 @@ CALIBRATED = 256  # training samples that ranges of 8-bit activations are taken 
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 MACHINES: dict[str, tuple[Machine, ...]] = {
     "spiking": ("event-driven", "clocked"),
+    "shifted": ("event-driven", "clocked"),
     "twin": ("clocked",),
 }
 
@@ -96,7 +100,8 @@ def account(
         "networks": [],
         "counts": {},
     }
-    for subject in (own, twin) if twin else (own,):
+    shifted = _shifted(own, found["notes"])
+    for subject in filter(None, (own, shifted, twin)):
         _add(found, subject, samples, costs)
     found["equal_accuracy"] = _compared(found["networks"])
     with hold(folder):
@@ -135,6 +140,19 @@ def _trained(name: str, folder: Path, weights: str | None, root: Path | None) ->
     return Subject(name, task, Training(task, folder, Silent()).weights(which), which)
 
 
+def _shifted(own: Subject, notes: list[str]) -> Subject | None:
+    """The network with its levels 0, 1, 2 sent as -1, 0, 1, if it has such neurons."""
+    if not any(isinstance(module, TernaryLIF) for module in own.model.modules()):
+        return None
+    try:
+        with aside(own.task.device):
+            model = signed(own.model, next(_sequences(own.task, "train", 2)))
+    except Unsupported as error:
+        notes.append(f"not shifted: {error}")
+        return None
+    return Subject("shifted", own.task, model, own.weights)
+
+
 def _twin(folder: Path, root: Path | None) -> tuple[Subject | None, str]:
     """The ReLU twin of a run, and what is to be said about it."""
     place = folder / "twin"
@@ -162,8 +180,9 @@ def _add(found: dict[str, Any], subject: Subject, samples: int, costs: Constants
         counts = count_operations(model, _sequences(task, "test", samples))
     if counts.uncounted:
         found["notes"].append(f"{subject.name}: not counted: {', '.join(counts.uncounted)}")
-    scores = {"float32": _accuracy(task, model) if subject.weights else None}
-    scores["int8"] = _accuracy(task, rounded(task, model)) if subject.weights else None
+    known = subject.weights and not task.source.numbers  # of numbers there is no accuracy
+    scores = {"float32": _accuracy(task, model) if known else None}
+    scores["int8"] = _accuracy(task, rounded(task, model)) if known else None
     trained = bool(subject.weights)
     found["counts"][subject.name] = [_plain(layer, trained) for layer in counts.as_dict()["layers"]]
     if "neurobench" not in found:

@@ -1,4 +1,4 @@
-"""What a trained network does: accuracy, confusion, firing rates, and a sample to look at."""
+"""What a trained network does: scores, firing rates, and a sample to look at."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,19 +16,18 @@ RATED = 256  # test images that firing rates are measured on
 
 
 def evaluate(task: Task, model: nn.Module, loss: Loss, part: str) -> dict[str, Any]:
-    """Loss and accuracy on ``val`` or ``test``, over all processes.
+    """Loss and score on ``val`` or ``test``, over all processes.
 
     What an encoder draws depends on ``run.seed``, the part and the place of the image alone: the
     same weights score the same each time, however many processes share the work, and the random
     numbers of training stay as they are.
 
     Returns:
-        ``loss``, ``accuracy`` (of the mean output), ``count``, ``accuracy_by_step`` (of the mean
-        over the first steps) and ``confusion`` [true][predicted].
+        ``loss``, and what the data's measure knows of the mean output: of classes ``accuracy``,
+        ``count``, ``accuracy_by_step`` (of the mean over the first steps) and ``confusion``
+        [true][predicted].
     """
-    K, T = task.source.num_classes, task.config.model.T
-    confusion = torch.zeros(K, K, dtype=torch.float64)
-    right = torch.zeros(T, dtype=torch.float64)
+    found = task.measure(outputs=task.source.outputs, T=task.config.model.T)
     total = torch.zeros(1, dtype=torch.float64)
     order = task.order(part)
     model.eval()
@@ -41,20 +40,11 @@ def evaluate(task: Task, model: nn.Module, loss: Loss, part: str) -> dict[str, A
             with task.autocast():
                 logits_seq = model(batch.x_seq)
                 total += float(loss(logits_seq, batch.y)) * len(y)
-            steps = torch.arange(1, T + 1, device=logits_seq.device).view(T, 1, 1)
-            chosen = (logits_seq.float().cumsum(0) / steps).argmax(-1).cpu()
-            right += (chosen == y).double().sum(1)
-            confusion.index_put_((y, chosen[-1]), torch.ones(len(y)).double(), accumulate=True)
-    for numbers in (confusion, right, total):
+            found.add(logits_seq, batch.y)
+    for numbers in (total, *found.sums.values()):
         numbers.copy_(task.procs.sum(numbers.to(task.device)))
-    count = float(confusion.sum())
-    return {
-        "loss": float(total) / max(count, 1),
-        "accuracy": float(right[-1]) / max(count, 1),
-        "count": int(count),
-        "accuracy_by_step": (right / max(count, 1)).tolist(),
-        "confusion": confusion.long().tolist(),
-    }
+    result = found.result()
+    return {"loss": float(total) / max(result["count"], 1), **result}
 
 
 @contextmanager
@@ -114,14 +104,16 @@ def sample(
     """One test image and what every layer does with it.
 
     Returns:
-        ``input`` [C, H, W]; per layer ``spikes/<name>`` uint8 [T, n] and ``potential/<name>``
-        [T, k], the membrane before reset, of neurons spread evenly over the layer.
+        ``input`` [C, H, W] where it is an image; per layer ``spikes/<name>`` uint8 [T, n] and
+        ``potential/<name>`` [T, k], the membrane before reset, of neurons spread evenly over it.
     """
     model.eval()
     x, y = task.source.test.__getitems__(task.splits.test[:1].tolist())
-    whole = x[:, None] if x.dim() == 4 else x
-    shown = whole[0].float().sum(0)  # all steps of a sequence in one picture
-    out = {"input": shown / (255 if x.dim() == 4 else max(1.0, float(shown.max())))}
+    out: dict[str, Tensor] = {}
+    if x.dim() > 2:
+        whole = x[:, None] if x.dim() == 4 else x
+        shown = whole[0].float().sum(0)  # all steps of a sequence in one picture
+        out["input"] = shown / (255 if x.dim() == 4 else max(1.0, float(shown.max())))
     currents: dict[str, Tensor] = {}
     hooks = [
         module.register_forward_pre_hook(_remember(currents, name))

@@ -19,7 +19,7 @@ from spikeloom.run.distributed import Processes
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import hold, stored_config, write_json
-from spikeloom.run.task import Task, device_of, prepare
+from spikeloom.run.task import Task, device_of, needs_classes, prepare
 from spikeloom.run.teach import loaded
 from spikeloom.run.teacher import TEACHER, teacher_config
 
@@ -83,6 +83,7 @@ def study(
             "table [teacher]"
         )
     task = prepare(config, Processes(), device_of(config.run.device), root, folder)
+    needs_classes(task, "faults")
     model = Training(task, folder, Silent()).weights(config.run.select).eval()
     if chips.calibrate:
         about = teacher_config(config, folder)

@@ -209,7 +209,7 @@ def import_weights(
 def _finish(out: Path, config: Config, model: nn.Module, recipe: str = "") -> None:
     """The folder of a run that is finished as it begins."""
     weights = checkpoint.prefixed("model", model.state_dict())
-    facts = {"epoch": 0, "phase": 0, "accuracy": 0.0, "config": config.model_dump(mode="json")}
+    facts = {"epoch": 0, "phase": 0, "config": config.model_dump(mode="json")}
     checkpoint.save_state(out / BEST, weights, facts)
     write_json(out / ENVIRONMENT, {"recipe": recipe, **environment(device_of("cpu"))})
     write_config(out, config)

@@ -20,12 +20,14 @@ from spikeloom.run.stage import check
 from spikeloom.run.task import network, read
 
 # What is known of a data set without its files: (C, H, W) and the number of classes.
-KNOWN: dict[str, tuple[tuple[int, int, int], int]] = {
+KNOWN: dict[str, tuple[tuple[int, ...], int]] = {
     **{spec.name: (CIFAR_SHAPE, len(spec.class_names)) for spec in (CIFAR10, CIFAR100)},
     **{
         spec.name: ((1, SIDE, SIDE), len(spec.class_names))
         for spec in (MNIST, FASHION_MNIST, KMNIST)
     },
+    "mnist_radial": ((1, SIDE, SIDE), len(MNIST.class_names)),
+    "photo": ((2,), 3),
 }
 
 
@@ -101,7 +103,7 @@ def built(config: Config, root: Path | None = None) -> tuple[nn.Module, tuple[in
         in_shape, num_classes = KNOWN[config.data.name]
     else:
         source = read(config, root)
-        in_shape, num_classes = source.shape, source.num_classes
+        in_shape, num_classes = source.shape, source.outputs
     for part in config.data.augment:
         build(part, "augment", num_classes=num_classes)
     for phase in config.phase:

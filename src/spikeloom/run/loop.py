@@ -11,17 +11,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from spikeloom.data import Order, batches
 from spikeloom.learning import Batch, Metrics, Progress
 from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, untouched
 from spikeloom.run.diagnose import first_nonfinite, nonfinite_parameter
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.record import BEST, LAST, METRICS, write_lines
-from spikeloom.run.stage import State, check_same, enter, restore, save
+from spikeloom.run.stage import Item, State, batch_of, begin, check_same, enter, restore, save
 from spikeloom.run.task import Task
 
-Pair = tuple[Tensor, Tensor]  # uint8 images [B, C, H, W], or sequences of them, and labels [B]
-Sums = tuple[float, float, float]  # loss, right, count
+Sums = list[float]  # of the loss, of what the measure needs, and the count
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -65,7 +65,7 @@ class Training:
         while True:
             while self.state.epoch < self.stage.phase.epochs:
                 self._epoch()
-            if self.state.phase + 1 == len(self.phases):
+            if self.state.phase + 1 == len(self.phases) or self._stops():
                 return self.stage.plain()
             self._next_phase()
 
@@ -122,10 +122,9 @@ class Training:
         groups = (
             group
             for epoch in count()
-            for group in _grouped(
-                self.task.load("train", self.task.order("train", epoch=epoch)), size
-            )
+            for group in _grouped(self._samples(self.task.order("train", epoch=epoch)), size)
         )
+        begin(self.task, self.stage, fresh=True)
         for update, group in enumerate(islice(groups, updates)):
             self._update(group, Progress(0, 1, update, updates))
         return self.stage.plain()
@@ -133,6 +132,24 @@ class Training:
     def _forward_to(self, phase: int) -> None:
         while self.state.phase < phase:
             self._next_phase()
+
+    def _stops(self) -> bool:
+        """Whether training ends here because the phase before the next one gained nothing."""
+        state, measure = self.state, self.task.measure
+        if not self.phases[state.phase + 1].if_better or state.phase == 0:
+            return False
+        ends = {line["phase"]: line for line in state.history}  # the last line of each phase
+        now, then = (ends[at]["val"][measure.key] for at in (state.phase, state.phase - 1))
+        if measure.rank(now) > measure.rank(then):
+            return False
+        left = len(self.phases) - state.phase - 1
+        ends[state.phase]["stopped"] = (
+            f"{left} of {len(self.phases)} phases not trained: validation {measure.key} was "
+            f"{measure.text(then)} after phase {state.phase} and {measure.text(now)} after phase "
+            f"{state.phase + 1}, which stays in the last weights; the best ones are those before"
+        )
+        self._save()
+        return True
 
     def _next_phase(self) -> None:
         for callback in self.stage.callbacks.values():
@@ -146,9 +163,12 @@ class Training:
         earlier = sum(before.epochs for before in self.phases[: state.phase])
         order = self.task.order("train", epoch=earlier + state.epoch, start=state.batch)
         updates = math.ceil(order.total / phase.accumulate) * phase.epochs
+        facts = begin(self.task, self.stage, fresh=state.update == 0)
         if state.batch == 0:
             self._begin(Progress(state.epoch, phase.epochs, state.update, updates))
-        for group in _grouped(self.task.load("train", order), phase.accumulate):
+            if state.epoch == 0:
+                state.notes |= {f"{phase.learner.name}/{key}": v for key, v in facts.items()}
+        for group in _grouped(self._samples(order), phase.accumulate):
             progress = Progress(state.epoch, phase.epochs, state.update, updates)
             loss, save_now = self._update(group, progress)
             state.batch, state.update = state.batch + len(group), state.update + 1
@@ -159,10 +179,15 @@ class Training:
         self._check_weights()
         line = self._line((state.update - 1) / updates)  # the share the last update saw
         state.history.append(line)
-        state.epoch, state.batch, state.sums = state.epoch + 1, 0, [0.0, 0.0, 0.0]
+        state.epoch, state.batch, state.sums = state.epoch + 1, 0, []
         self._keep_best(line)
         self._save()
         self.watcher.epoch(line)
+
+    def _samples(self, order: Order) -> Iterator[Item]:
+        """Training samples in that order, as the learner wants them."""
+        kept = self.stage.kept
+        return self.task.load("train", order) if kept is None else iter(batches(kept, order))
 
     def _begin(self, progress: Progress) -> None:
         """Let the callbacks prepare the epoch, on a model that they cannot change."""
@@ -178,14 +203,14 @@ class Training:
                 state.notes[f"{name}/{key}"] = float(value) if finite else None
             callback.apply(stage.model)
 
-    def _update(self, group: list[Pair], progress: Progress) -> tuple[float, bool]:
+    def _update(self, group: list[Item], progress: Progress) -> tuple[float, bool]:
         """One update of a group of batches, or several if the learner steps within a batch.
 
         Returns:
             The mean loss, and whether a checkpoint is due.
         """
         task, stage = self.task, self.stage
-        sizes = torch.tensor([float(sum(len(x) for x, _ in group))], device=task.device)
+        sizes = torch.tensor([float(sum(len(item[1]) for item in group))], device=task.device)
         total = float(task.procs.sum(sizes))
         stage.model.train()
         stage.optimizer.zero_grad(set_to_none=True)
@@ -202,21 +227,20 @@ class Training:
             stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
             stage.settle()
             stage.average()
-        sums = seen.tolist()
-        self.state.sums = [a + b for a, b in zip(self.state.sums, sums[:3], strict=True)]
-        return sums[0] / sums[2], bool(sums[3])
+        *found, due = seen.tolist()
+        self.state.sums = _added(self.state.sums, found)
+        return found[0] / found[-1], bool(due)
 
     def _ready(
-        self, group: list[Pair], total: float, progress: Progress
+        self, group: list[Item], total: float, progress: Progress
     ) -> Generator[tuple[Sums, dict[str, Tensor]], None, None]:
-        """Loss, right and count so far, and increments, each time an update can be made."""
-        before, increments = (0.0, 0.0, 0.0), dict[str, Tensor]()
-        for at, (x, y) in enumerate(group, start=1):
-            share = len(x) / total
-            batch = self.task.batch(x, y, training=True)
+        """Sums so far, and increments, each time an update can be made."""
+        before, increments = list[float](), dict[str, Tensor]()
+        for at, item in enumerate(group, start=1):
+            share = len(item[1]) / total
+            batch = batch_of(self.task, item, training=True)
             for metrics in self._learn(batch, progress, share):
-                a, b, c = self._sums(metrics, batch.y, share)
-                seen = before[0] + a, before[1] + b, before[2] + c
+                seen = _added(before, self._sums(metrics, batch.y, share))
                 for name, change in metrics.increments.items():
                     increments[name] = increments.get(name, 0) + change * share
                 if at == len(group):
@@ -238,20 +262,19 @@ class Training:
 
     def _sums(self, metrics: Metrics, y: Tensor, share: float) -> Sums:
         loss = float(metrics.loss) / self.stage.scaler.get_scale() / share
-        target = y.argmax(-1) if y.dim() == 2 else y
-        right = (metrics.logits_seq.float().mean(0).argmax(-1) == target).sum()
-        return loss * len(y), float(right), float(len(y))
+        return [loss * len(y), *self.task.measure.quick(metrics.logits_seq, y), float(len(y))]
 
     def _line(self, share: float) -> dict[str, Any]:
         """The metrics of the epoch that has just been trained."""
         state = self.state
-        loss, right, count = state.sums
+        loss, *sums, count = state.sums
+        measure = self.task.measure
         line: dict[str, Any] = {"phase": state.phase, "epoch": state.epoch + 1}
         line |= {"update": state.update, "lr": self.stage.lr(share)}
-        line["train"] = {"loss": loss / count, "accuracy": right / count}
+        line["train"] = {"loss": loss / count, measure.key: measure.headline(sums, count)}
         if len(self.task.splits.val):
             found = evaluate(self.task, self.stage.plain(), self.stage.loss, "val")
-            line["val"] = {key: found[key] for key in ("loss", "accuracy")}
+            line["val"] = {key: found[key] for key in ("loss", measure.key)}
             if not math.isfinite(found["loss"]):
                 raise NonFiniteLossError(
                     f"the validation loss is not finite after {self._place()}. {self._advice()}"
@@ -262,12 +285,13 @@ class Training:
         return {**line, "seconds": round(state.seconds, 3)}
 
     def _keep_best(self, line: dict[str, Any]) -> None:
-        score = line.get("val", line["train"])["accuracy"]
-        if score > self.state.best:
-            self.state.best = score
+        measure = self.task.measure
+        score = line.get("val", line["train"])[measure.key]
+        if measure.rank(score) > self.state.best:
+            self.state.best = measure.rank(score)
             if self.task.procs.first:
                 weights = checkpoint.prefixed("model", self.stage.plain().state_dict())
-                facts = {"epoch": line["epoch"], "phase": line["phase"], "accuracy": score}
+                facts = {"epoch": line["epoch"], "phase": line["phase"], measure.key: score}
                 facts["config"] = self.task.config.model_dump(mode="json")
                 checkpoint.save_state(self.folder / BEST, weights, facts)
 
@@ -289,10 +313,13 @@ class Training:
                 f"parameter {name} holds NaN or infinity after {self._place()}. {self._advice()}"
             )
 
-    def _where(self, group: list[Pair]) -> str:
-        batches = (self.task.batch(x, y, training=False).x_seq for x, y in group if len(x))
+    def _where(self, group: list[Item]) -> str:
+        whole = [item for item in group if not isinstance(item, Batch) and len(item[1])]
         with self.task.autocast():
-            found = [first_nonfinite(self.stage.model, x_seq) for x_seq in batches]
+            found = [
+                first_nonfinite(self.stage.model, self.task.batch(*item, training=False).x_seq)
+                for item in whole
+            ]
         guilty = next(filter(None, found), "all layers are finite without augmentation")
         return f"the loss is not finite at {self._place()}: {guilty}. {self._advice()}"
 
@@ -306,6 +333,11 @@ class Training:
         return f"Lower the learning rate, set clip_norm, or use fp32; {kept}"
 
 
-def _grouped(batches: Iterator[Pair], size: int) -> Iterator[list[Pair]]:
+def _added(before: Sums, more: Sums) -> Sums:
+    """The sums of both; of none before, those that come."""
+    return [a + b for a, b in zip(before, more, strict=True)] if before else more
+
+
+def _grouped(batches: Iterator[Item], size: int) -> Iterator[list[Item]]:
     while group := list(islice(batches, size)):
         yield group

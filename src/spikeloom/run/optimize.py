@@ -100,6 +100,21 @@ def linear(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
     return _after_warmup(warmup, lambda share: 1 - (1 - floor) * share)
 
 
+@register("schedule", "exponential")
+def exponential(*, floor: float, warmup: float = 0.0) -> Schedule:
+    """From 1 down to ``floor`` by the same factor every update, after a linear rise.
+
+    factor = floor^share, so that lr goes from t_max = ``lr`` to t_min = floor t_max.
+
+    Args:
+        floor: t_min / t_max, in (0, 1].
+        warmup: share of the phase in which the learning rate rises linearly.
+    """
+    if not 0 < floor <= 1:
+        raise ValueError(f"floor must be in (0, 1], got {floor}")
+    return _after_warmup(warmup, lambda share: floor**share)
+
+
 @register("schedule", "steps")
 def steps(
     *, at: Sequence[float], gamma: float | Sequence[float] = 0.1, warmup: float = 0.0

@@ -15,7 +15,7 @@ from spikeloom.run.distributed import Processes
 from spikeloom.run.evaluate import evaluate
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import stored_config
-from spikeloom.run.task import Task, device_of, prepare, read
+from spikeloom.run.task import Task, device_of, needs_classes, prepare, read
 
 
 class Origin(BaseModel):
@@ -47,7 +47,9 @@ def pack(task: Task, model: nn.Module, weights: str, sample: Tensor, path: Path)
         the ``largest_error`` of a logit.
     Raises:
         Unsupported: a layer has no packed form; says which and why.
+        ConfigError: the data are numbers.
     """
+    needs_classes(task, "a packed file")
     config, source = task.config, task.source
     tree = config.model_dump(mode="json", exclude_none=True, exclude={"teacher": True})
     tree["data"].pop("root", None)

@@ -106,7 +106,12 @@ class Shown:
         within = done - progress.epoch * per_epoch
         # A new epoch has a time of its own.
         move = bars.reset if within == 1 else bars.update
-        move(epoch, completed=within, description=name, loss=f"loss {loss:.3f}")
+        move(
+            epoch,
+            completed=within,
+            description=name,
+            loss=f"loss {loss:.3f}" if loss >= 0.01 else f"loss {loss:.1e}",
+        )
         bars.update(whole, completed=done, total=progress.updates)
 
     def epoch(self, line: dict[str, Any]) -> None:
@@ -118,13 +123,14 @@ def heading(task: Task) -> str:
     """What is about to be trained, on what, in a line each."""
     config, splits = task.config, task.splits
     counts = {name: len(getattr(splits, name)) for name in ("train", "val", "test")}
-    images = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    samples = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    kind = "images" if len(task.source.shape) == 3 else "samples"
     size = sum(p.numel() for p in task.model.parameters())
     return (
         f"{config.title or config.model.name}\n"
         f"  {config.model.name}, {config.model.neuron.name}, T = {config.model.T}, "
         f"{size:,} parameters, on {task.device}\n"
-        f"  {task.source.name}: {images} images"
+        f"  {task.source.name}: {samples} {kind}"
     )
 
 
@@ -147,7 +153,12 @@ def _short(metric: str) -> str:
 
 
 def _score(metric: str, value: float) -> str:
-    return f"{value:.4f}" if metric == "loss" else quantity(metric, value).replace(NARROW, " ")
+    return loss_text(value) if metric == "loss" else quantity(metric, value).replace(NARROW, " ")
+
+
+def loss_text(value: float) -> str:
+    """Four decimals; of a small loss, as in regression, three figures."""
+    return f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.2e}"
 
 
 __all__ = ["Display", "heading", "sentence"]

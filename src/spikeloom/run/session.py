@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeloom.deploy import infer
 from spikeloom.kernels import use
+from spikeloom.layers import FirstGrades, Grades
 from spikeloom.registry import find
 from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
@@ -149,7 +150,7 @@ def score(
     model = Training(task, folder, Silent()).weights(which)
     loss = build(config.phase[-1].loss, "loss")
     model = infer(model, some_inputs(task)) if packed else model
-    return {"weights": which, **evaluate(task, model, loss, "test")}
+    return {"weights": which, "measure": task.measure.key, **evaluate(task, model, loss, "test")}
 
 
 def some_inputs(task: Task, count: int = 8) -> Tensor:
@@ -190,7 +191,12 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
     config, state = task.config, training.state
     scores = evaluate(task, model, training.stage.loss, "test")
     last = state.history[-1]
-    best = max(state.history, key=lambda line: line.get("val", line["train"])["accuracy"])
+    measure = task.measure
+    best = max(
+        state.history,
+        key=lambda line: measure.rank(line.get("val", line["train"])[measure.key]),
+    )
+    plain = {key for key, value in scores.items() if isinstance(value, int | float)}
     return {
         "recipe": recipe,
         "arm": config.run.arm,
@@ -206,14 +212,27 @@ def _result(task: Task, model: nn.Module, training: Training, recipe: str) -> di
         "train": last["train"],
         "val": last.get("val"),
         "best": {key: best.get(key) for key in ("phase", "epoch", "val")},
-        "test": {key: scores[key] for key in ("loss", "accuracy", "count")},
-        "accuracy_by_step": scores["accuracy_by_step"],
-        "confusion": scores["confusion"],
+        "measure": measure.key,
+        "test": {key: value for key, value in scores.items() if key in plain},
+        **{key: value for key, value in scores.items() if key not in plain},
         "class_names": list(task.source.class_names),
+        **_by_grade(task, model, training),
+        **({"stopped": last["stopped"]} if "stopped" in last else {}),
         "firing_rates": firing_rates(task, model),
         "firing_rate_images": rated_images(task),
         "papers": cited(config),
     }
+
+
+def _by_grade(task: Task, model: nn.Module, training: Training) -> dict[str, Any]:
+    """Test scores of a network in grades if it ended with each of those that are open."""
+    if not isinstance(model, Grades) or len(model) < 2:
+        return {}
+    found = {}
+    for grade in range(1, int(model.gain.count_nonzero()) + 1):
+        scores = evaluate(task, FirstGrades(model, grade), training.stage.loss, "test")
+        found[str(grade)] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
+    return {"test_by_grade": found}
 
 
 def twin_of(config: Config) -> Config:

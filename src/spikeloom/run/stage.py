@@ -5,13 +5,14 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -22,8 +23,9 @@ from spikeloom.run import checkpoint
 from spikeloom.run.aside import aside, reseed, untouched
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError, Phase
+from spikeloom.run.noted import Kept, check_caching, note, training_batches
 from spikeloom.run.optimize import Schedule, Special, groups
-from spikeloom.run.task import Task
+from spikeloom.run.task import Task, answers
 
 # Settings that do not change what a run comes to.
 MAY_CHANGE = {
@@ -32,6 +34,8 @@ MAY_CHANGE = {
     "run.tensorboard",
 }  # fmt: skip
 
+
+Item = tuple[Tensor, Tensor] | Batch  # samples and targets as loaded, [B, *] each, or noted
 
 REHEARSED = 9  # epochs of a phase: no named cycle of a learner is longer
 
@@ -45,8 +49,8 @@ class State:
     batch: int = 0  # batches done in this epoch
     update: int = 0  # updates done in this phase
     seconds: float = 0.0
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, count
-    best: float = -math.inf
+    sums: list[float] = field(default_factory=list)  # loss, what the measure needs, count
+    best: float = -math.inf  # of what ranks scores, so that more is better
     notes: dict[str, float | None] = field(default_factory=dict)  # of callbacks
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -64,6 +68,8 @@ class Stage:
     optimizer: torch.optim.Optimizer
     ema: AveragedModel | None
     scaler: torch.amp.GradScaler
+    kept: Kept | None = None  # training samples as the learner wants them
+    begun: bool = False
 
     def judged(self) -> nn.Module:
         """The weights to evaluate: the averaged ones if there are any."""
@@ -168,8 +174,11 @@ def rehearse(task: Task) -> None:
             try:
                 stage = enter(task, phase, model)
                 _begin(task, stage)
+                two = [task.batch(x, y, training=False)]
+                kept, _ = note(task, stage.learner, stage.model, torch.arange(len(x)), two)
+                item = kept.__getitems__([*range(len(x))]) if kept else (x, y)
                 moved = [
-                    _try(task, stage, x, y, epoch) for epoch in range(min(phase.epochs, REHEARSED))
+                    _try(task, stage, item, epoch) for epoch in range(min(phase.epochs, REHEARSED))
                 ]
                 if not any(moved):
                     raise ValueError("the learner leaves neither gradients nor increments")
@@ -200,23 +209,49 @@ def _begin(task: Task, stage: Stage) -> None:
         callback.apply(stage.model)
 
 
-def _try(task: Task, stage: Stage, x: Tensor, y: Tensor, epoch: int) -> bool:
+def _try(task: Task, stage: Stage, item: Item, epoch: int) -> bool:
     """One step of an epoch; whether it leaves anything to change the model by."""
     stage.model.train()
     moved = False
     with task.autocast():
-        batch = task.batch(x, y, training=True)
+        batch = batch_of(task, item, training=True)
         at = Progress(epoch, stage.phase.epochs, epoch, stage.phase.epochs)
         for metrics in stage.learn(batch, at):
             stage.increase(metrics.increments)
             graded = any(parameter.grad is not None for parameter in stage.model.parameters())
             moved = moved or graded or bool(metrics.increments)
-    want = (task.config.model.T, len(x), task.source.num_classes)
-    if tuple(metrics.logits_seq.shape) != want:
+    want = (task.config.model.T, len(item[1]), task.source.outputs)
+    if not answers(metrics.logits_seq, want):
         raise ValueError(
             f"the learner reports logits {tuple(metrics.logits_seq.shape)}, expected {want}"
         )
     return moved
+
+
+def batch_of(task: Task, item: Item, *, training: bool) -> Batch:
+    """Loaded samples as a batch on the device; one that is a batch already only moves there."""
+    if not isinstance(item, Batch):
+        return task.batch(*item, training=training)
+    known = None if item.known is None else item.known.to(task.device)
+    return Batch(item.x_seq.to(task.device), item.y.to(task.device), known)
+
+
+def begin(task: Task, stage: Stage, *, fresh: bool) -> dict[str, float]:
+    """Let the learner look at the training samples, once for a phase; the facts that it notes.
+
+    Args:
+        task: the run.
+        stage: of the phase.
+        fresh: nothing is trained yet, so that the averaged model starts from what it changes.
+    """
+    if stage.begun:
+        return {}
+    stage.begun = True
+    at, batches = task.splits.train, training_batches(task)
+    stage.kept, facts = note(task, stage.learner, stage.model, at, batches)
+    if fresh and stage.ema is not None:
+        stage.ema.module.load_state_dict(stage.model.state_dict())
+    return facts
 
 
 def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> None:
@@ -228,6 +263,8 @@ def check_same(path: Path, stored: dict[str, Any] | None, config: Config) -> Non
     if stored is None:  # an early checkpoint
         return
     before, now = (_flat(tree) for tree in (stored, config.model_dump(mode="json")))
+    with suppress(ValidationError):  # of an earlier version: with the defaults of settings it lacks
+        before = _flat(Config.model_validate(stored).model_dump(mode="json"))
     differing = [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
@@ -251,8 +288,11 @@ def _flat(tree: Any, at: str = "") -> dict[str, Any]:
 
 def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     """Let the phase's learner prepare the model, and build the rest around it."""
-    learner: Learner = build(phase.learner, "learner", teacher=task.teacher)
     index = next(i for i, other in enumerate(task.config.phase) if other is phase)
+    before = [other.learner.name for other in task.config.phase[:index]]
+    nth = before.count(phase.learner.name)
+    learner: Learner = build(phase.learner, "learner", teacher=task.teacher, nth=nth)
+    check_caching(task, phase, learner)
     with aside(task.device):  # what a learner adds starts alike in all processes
         reseed(task.config.run.seed, "prepare", index)
         model = learner.prepare(model).to(task.device)
@@ -263,11 +303,13 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
+    loss = build(phase.loss, "loss")
+    _check_targets(task, phase, loss)
     stage = Stage(
         phase,
         model,
         learner,
-        build(phase.loss, "loss"),
+        loss,
         _callbacks(phase, task.teacher),
         build(phase.schedule, "schedule"),
         build(phase.optimizer, "optimizer", parameters),
@@ -282,6 +324,18 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     for callback in stage.callbacks.values():
         callback.apply(model)
     return stage
+
+
+def _check_targets(task: Task, phase: Phase, loss: Loss) -> None:
+    """Refuse a loss of classes on numbers, and the other way round."""
+    kinds = {False: "classes", True: "numbers"}
+    takes, has = bool(getattr(loss, "numbers", False)), task.source.numbers
+    if takes != has:
+        hint = ', as "mse"' if has else ', as "rate_ce"'
+        raise ConfigError(
+            f"the loss {phase.loss.name!r} takes {kinds[takes]}, and the targets of "
+            f"{task.source.name} are {kinds[has]}; choose a loss of {kinds[has]}{hint}"
+        )
 
 
 def _callbacks(phase: Phase, teacher: nn.Module | None = None) -> dict[str, Callback]:

@@ -17,7 +17,7 @@ from spikeloom.run.config import ConfigError
 from spikeloom.run.distributed import Processes
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import stored_config
-from spikeloom.run.task import Task, device_of, prepare
+from spikeloom.run.task import Task, device_of, needs_classes, prepare
 
 Told = Callable[[int], None]  # of how many samples are done
 
@@ -75,6 +75,7 @@ def stream(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     task = prepare(config, Processes(), device_of("cpu"), root, folder)
+    needs_classes(task, "stream")
     which = weights or config.run.select
     model = Training(task, folder, Silent()).weights(which)
     dtype = torch.float32 if how.single else torch.float64

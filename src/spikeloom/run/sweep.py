@@ -11,19 +11,39 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spikeloom.registry import Unsupported
 from spikeloom.report.whole import write_file
 from spikeloom.run.config import Config, ConfigError, full_name
 from spikeloom.run.inspect import built
+from spikeloom.run.measures import measure
 from spikeloom.run.parallel import each
 from spikeloom.run.record import CONFIG, RESULT, stored_config
 from spikeloom.run.study import Arm, Study, value_name
 from spikeloom.run.teacher import TEACHER, teacher_config
 
 DIVERGED = "diverged.txt"  # in the folder of a run that would diverge again
-Told = Callable[["Job", float | str], None]
+
+
+class Score(NamedTuple):
+    """What a run came to on validation: the measure of its data, and the value."""
+
+    measure: str
+    value: float
+
+    @property
+    def rank(self) -> float:
+        """The value as one of which more is better."""
+        return measure(self.measure).rank(self.value)
+
+    @property
+    def text(self) -> str:
+        """The value for people."""
+        return measure(self.measure).text(self.value)
+
+
+Told = Callable[["Job", Score | str], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,7 @@ class Job:
 class Sweep:
     """What a sweep came to: finished runs, and by name of the run or arm what failed.
 
-    ``tried`` are the validation accuracies that ``chosen`` settings were chosen by.
+    ``tried`` are the validation scores that ``chosen`` settings were chosen by.
     """
 
     runs: tuple[Job, ...]
@@ -75,7 +95,7 @@ def sweep(
         root: where the data sets are.
         jobs: runs at a time, each in a process, the cores shared among them; 0: one after the
             other in this process.
-        tell: told once of every run, with its validation accuracy or what went wrong.
+        tell: told once of every run, with its score on validation or what went wrong.
 
     Raises:
         ConfigError: a run there has another configuration than the study gives it, or an arm
@@ -90,7 +110,7 @@ def sweep(
     if study.tune:
         tries = [plan[a.name, v, study.seeds[0]] for a in study.tuned for v in study.values]
         runs.do(tries)
-        tried = {job.title: runs.scores[job] for job in tries if job in runs.scores}
+        tried = {job.title: runs.scores[job].value for job in tries if job in runs.scores}
         chosen = _chosen(study, tries, runs)
     else:
         tried, chosen = {}, {arm.name: None for arm in study.arm}
@@ -137,7 +157,7 @@ def _try(plan: Iterable[Job], root: Path | None) -> None:
 
 
 def _chosen(study: Study, tries: Sequence[Job], runs: "_Runs") -> dict[str, Any]:
-    """By arm the value with the highest validation accuracy; of equals the first.
+    """By arm the value with the best score on validation; of equals the first.
 
     Arms for which every value failed are noted as failed, and have none.
     """
@@ -145,7 +165,7 @@ def _chosen(study: Study, tries: Sequence[Job], runs: "_Runs") -> dict[str, Any]
     for arm in study.tuned:
         known = [job for job in tries if job.arm == arm.name and job in runs.scores]
         if known:
-            best[arm.name] = max(known, key=lambda job: runs.scores[job]).value
+            best[arm.name] = max(known, key=lambda job: runs.scores[job].rank).value
     own = {a.name: a.name if a in study.tuned else study.baseline for a in study.arm}
     for name, source in own.items():
         if source not in best:
@@ -161,11 +181,11 @@ class _Runs:
     jobs: int
     teachers: Sequence[Path]
     tell: Told
-    scores: dict[Job, float] = field(default_factory=dict)
+    scores: dict[Job, Score] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def do(self, wanted: Sequence[Job]) -> None:
-        """Know the validation accuracy of every run; those not finished before are run first."""
+        """Know the score on validation of every run; those not finished before are run first."""
         missing = []
         for job in wanted:
             if job in self.scores:
@@ -214,10 +234,11 @@ def _run(job: Job, root: Path | None, threads: int | None, teachers: Sequence[Pa
     write_report(job.folder)
 
 
-def _score(folder: Path) -> float:
-    """Accuracy on validation in the last epoch; on the training set where there is none."""
+def _score(folder: Path) -> Score:
+    """The score on validation in the last epoch; on the training set where there is none."""
     result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return float((result.get("val") or result["train"])["accuracy"])
+    key = result.get("measure", "accuracy")
+    return Score(key, float((result.get("val") or result["train"])[key]))
 
 
-__all__ = ["Job", "Sweep", "sweep"]
+__all__ = ["Job", "Score", "Sweep", "sweep"]

@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
 from spikeloom.layers import transform_weights
 from spikeloom.learning import Batch, of_batch
-from spikeloom.registry import find
+from spikeloom.registry import UnknownNameError, find
 from spikeloom.run.aside import reseed
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config, ConfigError, ModelConfig
 from spikeloom.run.distributed import Processes
+from spikeloom.run.measures import Measure, measure
 from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
 
 RECORDED = "recorded"  # the encoder of data with steps of their own
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of the forward pass alone
 
 
 @dataclass
@@ -38,6 +39,11 @@ class Task:
     model: nn.Module
     teacher: nn.Module | None = None
 
+    @property
+    def measure(self) -> type[Measure]:
+        """What predictions are scored by."""
+        return measure(self.source.measure)
+
     def order(self, part: str, *, epoch: int = 0, start: int = 0) -> Order:
         """The index lists of this process for one pass over ``train``, ``val`` or ``test``."""
         indices: Tensor = getattr(self.splits, part)
@@ -48,32 +54,35 @@ class Task:
         return Order(
             indices, self.config.data.batch, seed=self.config.run.seed,
             epoch=epoch, shuffle=part == "train", start=start,
+            passes=self.config.data.passes if part == "train" else 1,
             rank=self.procs.rank, world=self.procs.world,
+            plan=self.source.plan if part == "train" else None,
         )  # fmt: skip
 
     def load(self, part: str, order: Order) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels in that order."""
+        """Samples and targets in that order."""
         images: Images = self.source.test if part == "test" else self.source.train
         return iter(batches(images, order, workers=self.config.data.workers))
 
     def batch(self, x: Tensor, y: Tensor, *, training: bool, whole: int | None = None) -> Batch:
-        """Pixels to a sequence on the device: augmented if training, normalised, encoded.
+        """Samples to a sequence on the device: augmented if training, normalised, encoded.
 
         What comes with steps of its own, [B, T, C, H, W], is put in order by ``recorded``.
 
         Args:
-            whole: images of the global batch that x is this process's share of, if the encoder is
+            whole: samples of the global batch that x is this process's share of, if the encoder is
                 to draw for x what it would draw in one process.
         """
         x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
         if training and len(x):
-            x, y = self.augment(unit(x), y)
+            x, y = self.augment(x if x.is_floating_point() else unit(x), y)
         if self.normalised:
             x = normalise(x, self.source.mean, self.source.std)
         else:
             x = x if x.is_floating_point() else unit(x)
+        x, y = x.to(self.dtype), y.to(self.dtype) if y.is_floating_point() else y
         T, procs = self.config.model.T, self.procs
-        if whole is None or procs.world == 1 or self.normalised:
+        if whole is None or procs.world == 1 or not self.draws:
             if x.dim() == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             return Batch(self.encode(x, T), y)
@@ -94,12 +103,22 @@ class Task:
     @property
     def normalised(self) -> bool:
         """Currents are normalised; encoders that need intensities get them in 0..1."""
-        return self.config.model.encoder.name in ("constant", RECORDED)
+        return not self.draws and bool(self.source.mean)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the encoder takes intensities, which it may turn into random events."""
+        return self.config.model.encoder.name not in ("constant", RECORDED)
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
-        dtype = DTYPES[self.config.run.precision]
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        dtype = DTYPES.get(self.config.run.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and of what the network is fed with."""
+        return dtype_of(self.config)
 
 
 def prepare(
@@ -135,6 +154,16 @@ def prepare(
             "run.select = 'best' needs a validation split to choose by: set data.val > 0, or "
             "run.select = 'last'"
         )
+    if data.augment and len(source.shape) != 3:
+        raise ConfigError(
+            f"augmentation changes images, and {source.name} has samples of shape {source.shape}; "
+            "take data.augment out"
+        )
+    if data.val == 0 and any(phase.if_better for phase in config.phase):
+        raise ConfigError(
+            "if_better needs a validation split to judge a phase by: set data.val > 0, or leave it "
+            "out"
+        )
     if len(splits.train) < procs.world:
         raise ConfigError(
             f"{len(splits.train)} training samples cannot be shared by {procs.world} processes"
@@ -145,12 +174,13 @@ def prepare(
             "use a multiple"
         )
     torch.manual_seed(config.run.seed)
-    net = placed(network(config, source.shape, source.num_classes), device)
-    steps = [build(part, "augment", num_classes=source.num_classes) for part in data.augment]
+    net = placed(network(config, source.shape, source.outputs), device, dtype_of(config))
+    steps = [build(part, "augment", num_classes=source.outputs) for part in data.augment]
     teacher = None
     if config.teacher:
         about = teacher_config(config, folder)
-        teacher = placed(network(about, source.shape, source.num_classes), device)
+        teacher = network(about, source.shape, source.outputs)
+        teacher = placed(teacher, device, dtype_of(config))
         if config.teacher.start and not shared(net, teacher):
             raise ConfigError(
                 f"teacher.start: {config.model.name} and its teacher {about.model.name} have no "
@@ -174,7 +204,8 @@ def read(config: Config, root: Path | None) -> Source:
     folder = root or (Path(config.data.root) if config.data.root else None)
     try:
         source: Source = build(config.data, "dataset", root=folder, T=config.model.T)
-    except OSError as error:
+        measure(source.measure)
+    except (OSError, UnknownNameError) as error:
         raise ConfigError(str(error)) from error
     return source
 
@@ -215,9 +246,21 @@ def _check_parts(model: ModelConfig) -> None:
             )
 
 
-def placed(net: nn.Module, device: torch.device) -> nn.Module:
+def needs_classes(task: Task, what: str) -> None:
+    """Refuse what compares predicted classes, on data of numbers.
+
+    Raises:
+        ConfigError: the targets are numbers.
+    """
+    if task.source.numbers:
+        raise ConfigError(
+            f"{what} compares predicted classes, and the targets of {task.source.name} are numbers"
+        )
+
+
+def placed(net: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A network on a device, its weights laid out as convolutions want them."""
-    net = net.to(device)
+    net = net.to(device, dtype)
     laid_out: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return laid_out
 
@@ -243,15 +286,25 @@ def _try(task: Task) -> None:
         raise
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(
-            f"{task.source.name} images {task.source.shape} do not go through "
+            f"{task.source.name} samples {task.source.shape} do not go through "
             f"{task.config.model.name}: {error}"
         ) from error
-    want = (task.config.model.T, len(part), task.source.num_classes)
-    if tuple(logits.shape) != want:
+    want = (task.config.model.T, len(part), task.source.outputs)
+    if not answers(logits, want):
         raise ConfigError(
             f"{task.config.model.name} returned {tuple(logits.shape)}, expected logits "
-            f"[T, N, classes] = {want}"
+            f"[T, N, {'outputs' if task.source.numbers else 'classes'}] = {want}"
         )
+
+
+def dtype_of(config: Config) -> torch.dtype:
+    """Of weights and inputs of a run."""
+    return torch.float64 if config.run.precision == "fp64" else torch.float32
+
+
+def answers(logits_seq: Tensor, want: tuple[int, int, int]) -> bool:
+    """Whether logits have the shape [T, N, K], or [1, N, K] of one answer to the sequence."""
+    return tuple(logits_seq.shape) in (want, (1, *want[1:]))
 
 
 def device_of(name: str) -> torch.device:

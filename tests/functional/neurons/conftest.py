@@ -21,6 +21,12 @@ from spikeloom.functional import (
     lif,
     lif_step,
     lif_trace,
+    ternary_lif,
+    ternary_lif_step,
+    ternary_lif_trace,
+    ternary_spike,
+    ternary_spike_step,
+    ternary_spike_trace,
 )
 
 
@@ -34,6 +40,8 @@ class Neuron:
     values: tuple[str, ...] = ("v_threshold",)
     trace: Callable[..., Any] | None = None
     step: Callable[..., Any] | None = None
+    levels: tuple[float, ...] = (0, 1)
+    rest: bool = True  # whether a potential to reset to can be chosen
 
     @property
     def spiking(self) -> bool:
@@ -49,7 +57,9 @@ class Neuron:
         """Reset and surrogate as arguments, where the neuron has them."""
         if not self.spiking:
             return {}
-        chosen = {"reset": reset, "v_reset": -0.25 if reset == "hard" else 0.0}
+        chosen: dict[str, Any] = {"reset": reset}
+        if self.rest:
+            chosen["v_reset"] = -0.25 if reset == "hard" else 0.0
         return chosen | ({"surrogate": surrogate} if surrogate else {})
 
 
@@ -72,6 +82,21 @@ NEURONS = {
         step=cuba_lif_step,
     ),
     "li": Neuron(li, values=()),
+    "ternary_lif": Neuron(
+        ternary_lif,
+        values=("v_threshold", "gap"),
+        trace=ternary_lif_trace,
+        step=ternary_lif_step,
+        levels=(0, 1, 2),
+    ),
+    "ternary_spike": Neuron(
+        ternary_spike,
+        values=("v_threshold", "amplitude"),
+        trace=ternary_spike_trace,
+        step=ternary_spike_step,
+        levels=(-1, 0, 1),
+        rest=False,
+    ),
 }
 CASES = [(n, r) for n in NEURONS for r in ("hard", "soft", "none") if n != "li" or r == "none"]
 

@@ -62,6 +62,7 @@ class Counter(TorchFunctionMode):
         super().__init__()
         self.ledger = Ledger()
         self._inside = 0
+        self._outside = 0  # 1 where a host works that is not counted
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
@@ -74,6 +75,10 @@ class Counter(TorchFunctionMode):
                     )
                 hooks.callback(module.register_forward_pre_hook(self._enter).remove)
                 hooks.callback(module.register_forward_hook(self._leave(name)).remove)
+            for part in counted(model):
+                self._outside = 1
+                hooks.callback(part.register_forward_pre_hook(self._cross(-1)).remove)
+                hooks.callback(part.register_forward_hook(self._cross(1)).remove)
             for module in model.modules():
                 if isinstance(module, OverTime):
                     hooks.callback(module.register_forward_pre_hook(self._fold(1)).remove)
@@ -93,6 +98,12 @@ class Counter(TorchFunctionMode):
 
         return hook
 
+    def _cross(self, by: int) -> Any:
+        def hook(*_: Any) -> None:
+            self._outside += by
+
+        return hook
+
     def _fold(self, by: int) -> Any:
         def hook(*_: Any) -> None:
             self.ledger.folded += by
@@ -103,10 +114,23 @@ class Counter(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not self._inside and isinstance(out, Tensor):
+        if not (self._inside or self._outside) and isinstance(out, Tensor):
             with torch.autocast(out.device.type, enabled=False):
                 note_function(self.ledger, func, args, kwargs or {}, out)
         return out
+
+
+def counted(model: nn.Module) -> list[nn.Module]:
+    """Parts of a model that say of themselves that they alone are its network.
+
+    A class names them in ``counted``: what is around them (geometry, say) a host computes.
+    """
+    return [
+        part
+        for module in model.modules()
+        for name in getattr(type(module), "counted", ())
+        if isinstance(part := getattr(module, name), nn.Module)
+    ]
 
 
 def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

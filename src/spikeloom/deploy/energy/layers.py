@@ -20,6 +20,7 @@ from spikeloom.layers import (
     NoReadout,
     StepBatchNorm,
     Temporal,
+    TernaryLIF,
     ThresholdBatchNorm,
 )
 
@@ -76,7 +77,8 @@ def _map(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Tensor) ->
     row.dense += calls * row.dense_each
     row.out_size = round(out.numel() / calls)
     row.read(x, prod(shape))
-    row.meet(x.reshape(-1, *shape))
+    row.inputs.levels |= ledger.origin(x).levels
+    row.meet(x.reshape(-1, *shape), levels=row.inputs.levels)
     bias = getattr(layer, "bias", None)
     silent: Any = 0 if bias is None else bias.detach().to(out.dtype)
     if bias is not None and not isinstance(layer, nn.Linear):
@@ -112,7 +114,7 @@ def _pool(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Tensor) -
     row.dense_adds += len(x) * float(inside.sum())
     row.write(out, prod(out.shape[1:]))
     row.notes["comparisons" if isinstance(layer, MAXIMA) else "1/size goes into weights"] = None
-    return Origin(touched=out != 0)
+    return Origin(touched=out != 0, levels=isinstance(layer, MAXIMA) and ledger.origin(x).levels)
 
 
 def _norm(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Tensor) -> Origin:
@@ -161,10 +163,11 @@ def _neurons(ledger: Ledger, name: str, layer: Temporal, x: Tensor, out: Tensor)
         touched = touched | _recurrent(ledger, name, weight.detach(), out)
     row.touched += count(touched)
     row.spikes += count(out)
+    row.outputs.levels = levels = type(layer) is TernaryLIF
     row.write(out, row.neurons)
     if not isinstance(layer, Neuron):
         row.notes["puts out numbers"] = None
-    return Origin()
+    return Origin(levels=levels)
 
 
 def _recurrent(ledger: Ledger, name: str, weight: Tensor, out: Tensor) -> Tensor:

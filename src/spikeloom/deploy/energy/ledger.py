@@ -11,10 +11,14 @@ from spikeloom.deploy.energy.tally import Tally
 
 
 class Origin(NamedTuple):
-    """Where a value comes from: the map it left, if no layer is between; what events reached."""
+    """Where a value comes from: the map it left, if no layer is between; what events reached.
+
+    ``levels``: it is spikes of several levels, each of which adds the weights so many times.
+    """
 
     map: Tally | None = None
     touched: Tensor | None = None
+    levels: bool = False
 
 
 class Ledger:

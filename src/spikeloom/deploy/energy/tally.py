@@ -54,13 +54,15 @@ class Tally(Work):
         self.out_size = size
         self.written += count(out)
 
-    def meet(self, x: Tensor) -> None:
+    def meet(self, x: Tensor, *, levels: bool = False) -> None:
         """Add the inputs that are not zero; what they take part in follows from ``fan_out``.
 
+        Args:
+            levels: a value is a number of spikes, each of which takes part for itself.
         Shape:
             x [M, *], where fan_out is [*]
         """
-        here = (x != 0).sum(0, dtype=torch.float64)
+        here = (x if levels else x != 0).sum(0, dtype=torch.float64)
         self.active = here if self.active is None else self.active + here
 
     def fold(self) -> None:

@@ -15,13 +15,16 @@ class Values:
 
     All that are not zero have one magnitude: ``binary`` with one sign, ``ternary`` with both. That
     magnitude is a factor of the weights, so such a value chooses weights and multiplies none.
-    Anything else is ``graded``: images, potentials, averages of spikes, sums of several spikes.
+    So does a level of 1 or 2, as often; whoever knows that values are ``levels`` says so, and they
+    are ``ternary``. Anything else is ``graded``: images, potentials, averages of spikes, sums of
+    several spikes.
     """
 
     least: float = float("inf")
     most: float = 0.0
     positive: bool = False
     negative: bool = False
+    levels: bool = False
 
     def see(self, x: Tensor) -> None:
         """Take in more values.
@@ -43,7 +46,7 @@ class Values:
     def kind(self) -> Kind:
         """What they are; nothing but zeros counts as spikes that did not come."""
         if self.most and self.least != self.most:
-            return "graded"
+            return "ternary" if self.levels else "graded"
         return "ternary" if self.positive and self.negative else "binary"
 
 

@@ -27,6 +27,16 @@ from spikeloom.functional.neurons.recurrent import (
     recurrent_lif_step,
     recurrent_lif_trace,
 )
+from spikeloom.functional.neurons.ternary import (
+    ternary_lif,
+    ternary_lif_step,
+    ternary_lif_trace,
+)
+from spikeloom.functional.neurons.ternary_spike import (
+    ternary_spike,
+    ternary_spike_step,
+    ternary_spike_trace,
+)
 from spikeloom.functional.neurons.timed import early, supervised, timed
 
 __all__ = [
@@ -64,5 +74,11 @@ __all__ = [
     "recurrent_lif_step",
     "recurrent_lif_trace",
     "supervised",
+    "ternary_lif",
+    "ternary_lif_step",
+    "ternary_lif_trace",
+    "ternary_spike",
+    "ternary_spike_step",
+    "ternary_spike_trace",
     "timed",
 ]

@@ -27,7 +27,8 @@ from spikeloom.kernels.setting import current
 
 RESETS = {"hard": 0, "soft": 1, "none": 2}
 DECAYS = ("decay", "synapse", "adaptation_decay")
-VALUES = ("v_threshold", "beta")
+ONE_POTENTIAL = ("lif", "ternary_lif")  # what may keep it for the backward
+VALUES = ("v_threshold", "beta", "gap")
 
 
 def lif(
@@ -45,6 +46,27 @@ def lif(
     """:func:`spikeloom.functional.lif`, fused over time."""
     out, v, _ = _spiking(
         "lif", x_seq, (v, None), (decay, None), (v_threshold, 0.0),
+        reset, v_reset, detach_reset, surrogate, strict,
+    )  # fmt: skip
+    return out, v
+
+
+def ternary_lif(
+    x_seq: Tensor,
+    v: Tensor | None = None,
+    *,
+    decay: Decay = DEFAULT_DECAY,
+    v_threshold: Value = 1.0,
+    gap: Value = 1.0,
+    reset: Reset = "hard",
+    v_reset: float = 0.0,
+    detach_reset: bool = False,
+    surrogate: Surrogate | Smooth = DEFAULT_SURROGATE,
+    strict: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """:func:`spikeloom.functional.ternary_lif`, fused over time."""
+    out, v, _ = _spiking(
+        "ternary_lif", x_seq, (v, None), (decay, None), (v_threshold, gap),
         reset, v_reset, detach_reset, surrogate, strict,
     )  # fmt: skip
     return out, v
@@ -177,13 +199,15 @@ def _call(
         Options(
             RESETS[reset], int(detach_reset), int(strict), CURVES[type(surrogate)],
             int(first.decay_input), int(second is not None and second.decay_input),
-            _trace(x_seq, (v, *tensors), learns_keep) if kind == "lif" else NOTHING,
+            _trace(kind, x_seq, (v, *tensors), learns_keep),
         ),
     )  # fmt: skip
 
 
-def _trace(x_seq: Tensor, others: tuple[Tensor | None, ...], reads_x: bool) -> int:
+def _trace(kind: str, x_seq: Tensor, others: tuple[Tensor | None, ...], reads_x: bool) -> int:
     """What to keep for the backward; ``reads_x``: it needs the input in any case."""
+    if kind not in ONE_POTENTIAL:
+        return NOTHING
     needs = torch.is_grad_enabled() and (
         x_seq.requires_grad or any(t is not None and t.requires_grad for t in others)
     )
@@ -192,7 +216,7 @@ def _trace(x_seq: Tensor, others: tuple[Tensor | None, ...], reads_x: bool) -> i
         return NOTHING
     if memory == "off":
         return POTENTIAL
-    if memory == "rounded":
+    if memory == "rounded" and kind == "lif":  # the sign of one threshold is all that it keeps
         return ROUNDED
     # Where the input stays anyway, or is smaller than the potentials, going through it again costs
     # less than to write and read them.
@@ -241,6 +265,8 @@ def objections(x_seq: Tensor, v: Any = None, state: Any = None, **options: Any) 
             yield from _unfit(name, options[name], x_seq)
     if options.get("reset", "hard") not in RESETS:
         yield f"reset must be 'hard', 'soft' or 'none', got {options['reset']!r}"
+    if options.get("reset") == "soft" and options.get("gap") == float("inf"):
+        yield "a soft reset cannot subtract an infinite gap"
     surrogate = options.get("surrogate", DEFAULT_SURROGATE)
     if type(surrogate) not in CURVES:
         yield f"no kernel for the surrogate {surrogate}"

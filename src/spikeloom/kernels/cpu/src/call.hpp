@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-enum Kind : int32_t { LIF, CUBA_LIF, ALIF, LI };
+enum Kind : int32_t { LIF, CUBA_LIF, ALIF, LI, TERNARY_LIF };
 enum Reset : int32_t { HARD, SOFT, NONE };
 enum Dtype : int32_t { FLOAT32, BFLOAT16 };
 // What the forward keeps for the backward: nothing (it runs again), h, or h - threshold as bfloat16.
@@ -31,7 +31,7 @@ struct Call {
   int64_t steps, neurons, x_stride, grad_stride;  // strides of the time axis, in elements
   float v_reset, alpha, slope, centre, side, stretch;
   Leak leak, second;  // second: synapse (CUBA_LIF) or adaptation (ALIF)
-  Value threshold, beta;
+  Value threshold, beta;  // beta: gap to the second threshold (TERNARY_LIF)
   const void *x, *v, *w;  // w: the second state; a null state is at rest
   void *out, *v_end, *w_end, *saved;
   const void *grad_out, *grad_v_end, *grad_w_end;
@@ -61,4 +61,4 @@ constexpr int64_t ROWS = 16;   // rows of scratch besides the traces
 
 // Floats of scratch for a block of `count` neurons.
 inline int64_t scratch_row(int64_t count) { return (count + ALIGN - 1) / ALIGN * ALIGN; }
-inline int64_t traces(const Call& c) { return c.kind == LIF || c.kind == LI ? 1 : 2; }
+inline int64_t traces(const Call& c) { return c.kind == CUBA_LIF || c.kind == ALIF ? 2 : 1; }

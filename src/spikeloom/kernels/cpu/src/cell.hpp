@@ -71,7 +71,7 @@ struct Cell {
       gain2 = spread_gain(c.second, keep2, rows);
     }
     if constexpr (K != LI) threshold = spread(c.threshold, first, count, rows);
-    if constexpr (K == ALIF) beta = spread(c.beta, first, count, rows);
+    if constexpr (K == ALIF || K == TERNARY_LIF) beta = spread(c.beta, first, count, rows);
   }
 
   INLINE vf charge(vf drive, vf v, int64_t i) const {
@@ -97,6 +97,16 @@ struct Cell {
     vf v = h * (1.0f - s);
     return c.v_reset != 0.0f ? v + c.v_reset * s : v;
   }
+  // The level of a spike from 0 to 2, of which `first` is the step from 0 to 1.
+  INLINE vf level(vf u, vf first, int64_t i) const {
+    if constexpr (K == TERNARY_LIF) return first + fire(u - at<EACH>(beta, i));
+    return first;
+  }
+  INLINE vf after_level(vf h, vf first, vf s, vf crossed, int64_t i) const {
+    if constexpr (K == TERNARY_LIF)
+      if (c.reset == SOFT) return h - at<EACH>(beta, i) * s;
+    return after(h, first, crossed);
+  }
   // Moves v and w on by one step; h and u come out. Returns the output.
   INLINE vf step(vf x, vf& v, vf& w, vf& h, vf& u, int64_t i) const {
     vf drive = x;
@@ -105,8 +115,8 @@ struct Cell {
     if constexpr (K == LI) return v = h;
     vf crossed = crossing(w, i);
     u = h - crossed;
-    vf s = fire(u);
-    v = after(h, s, crossed);
+    vf first = fire(u), s = level(u, first, i);
+    v = after_level(h, first, s, crossed, i);
     if constexpr (K == ALIF) w = charge2(s, w, i);
     return s;
   }

@@ -160,7 +160,8 @@ struct Past {
     if constexpr (K == LI) return get(h + (t - 1) * stride + i, left);
     vf at_h, at_u, crossed;
     read(cell, t - 1, i, left, at_h, at_u, crossed);
-    return cell.after(at_h, cell.fire(at_u), crossed);
+    vf fired = cell.fire(at_u);
+    return cell.after_level(at_h, fired, cell.level(at_u, fired, i), crossed, i);
   }
 };
 
@@ -213,28 +214,43 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
       if constexpr (K == LI) {
         gh = gs + gv;
       } else {
-        vf h, u, crossed, g_crossed{};
+        vf h, u, crossed, g_crossed{}, g_gap{};
         past.read(cell, t, i, left, h, u, crossed);
-        vf s = cell.fire(u);
+        // A spike of two levels is the sum of two steps: gs is the gradient of the first of these,
+        // gs2 of the second; one reset subtracts what a level is worth, the other looks at the first.
+        vf s = cell.fire(u), level = cell.level(u, s, i), gs2 = gs;
         // Terms are added in the order in which autograd meets them.
         if constexpr (K == ALIF)
           if (w_used) gs = gs + gw * at<EACH>(cell.gain2, i);
         if (v_used) {
           if (c.reset == HARD) {
             gh = gv * (1.0f - s);
-            if (resets && c.v_reset != 0.0f) gs = gs + gv * c.v_reset;
-            if (resets) gs = gs - gv * h;
+            if (K == TERNARY_LIF && resets) {  // the reset reaches the first step before the level does
+              gs = (c.v_reset != 0.0f ? gv * c.v_reset - gv * h : -(gv * h)) + gs;
+            } else {
+              if (resets && c.v_reset != 0.0f) gs = gs + gv * c.v_reset;
+              if (resets) gs = gs - gv * h;
+            }
           } else {
             gh = gv;
-            if (c.reset == SOFT) g_crossed = -(gv * s);
-            if (resets) gs = gs - gv * crossed;
+            const vf worth = K == TERNARY_LIF ? at<EACH>(cell.beta, i) : crossed;
+            if (c.reset == SOFT) (K == TERNARY_LIF ? g_gap : g_crossed) = -(gv * level);
+            if (resets) gs = gs - gv * worth;
+            if (resets) gs2 = gs2 - gv * worth;
           }
         }
         if (s_used) {
           vf gu = gs * slope(c, u);
+          if constexpr (K == TERNARY_LIF) {
+            vf gu2 = gs2 * slope(c, u - at<EACH>(cell.beta, i));
+            g_gap = g_gap - gu2;
+            gu = gu2 + gu;
+          }
           gh = gh + gu;
           g_crossed = g_crossed - gu;
         }
+        if constexpr (K == TERNARY_LIF)
+          if (beta.row) beta.add(i, g_gap);
         if (gh_row) gh = gh + get(gh_row + i);
         if (threshold.row) threshold.add(i, g_crossed);
         if constexpr (K == ALIF) {
@@ -297,6 +313,7 @@ void forward_kind(const Call& c, int64_t first, int64_t count, float* scratch) {
     case LIF: return forward_as<IO, LIF>(c, first, count, scratch);
     case CUBA_LIF: return forward_as<IO, CUBA_LIF>(c, first, count, scratch);
     case ALIF: return forward_as<IO, ALIF>(c, first, count, scratch);
+    case TERNARY_LIF: return forward_as<IO, TERNARY_LIF>(c, first, count, scratch);
     default: return forward_as<IO, LI>(c, first, count, scratch);
   }
 }
@@ -316,6 +333,7 @@ void backward_kind(const Call& c, int64_t first, int64_t count, float* scratch, 
     case LIF: return backward_as<IO, LIF>(c, first, count, scratch, sums);
     case CUBA_LIF: return backward_as<IO, CUBA_LIF>(c, first, count, scratch, sums);
     case ALIF: return backward_as<IO, ALIF>(c, first, count, scratch, sums);
+    case TERNARY_LIF: return backward_as<IO, TERNARY_LIF>(c, first, count, scratch, sums);
     default: return backward_as<IO, LI>(c, first, count, scratch, sums);
   }
 }
