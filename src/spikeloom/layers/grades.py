@@ -59,6 +59,11 @@ class Grades(nn.Module):
         """Number of grades."""
         return len(self.features)
 
+    @property
+    def count(self) -> int:
+        """Number of grades that are open."""
+        return int(self.gain.count_nonzero())
+
     def forward(self, x_seq: Tensor) -> Tensor:
         return self.running(x_seq)[-1]
 

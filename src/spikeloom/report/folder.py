@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from spikeloom.report.energy import ENERGY, Energy
 from spikeloom.report.epochs import Epoch, read_epochs
 from spikeloom.report.error import RunFolderError
+from spikeloom.report.fit import Fit, read_fit
 from spikeloom.report.result import Result
 from spikeloom.report.sample import Sample, read_sample
 
@@ -33,6 +34,7 @@ class RunFiles:
     result: Result | None
     sample: Sample | None
     energy: Energy | None = None
+    fit: Fit | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -59,6 +61,7 @@ def read_run(path: Path) -> RunFiles:
         epochs=epochs,
         result=result,
         sample=read_sample(path / "sample.safetensors", result.firing_rates if result else ()),
+        fit=read_fit(path / "fit.safetensors"),
         notes=notes,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from spikeloom.report import activity, figures
+from spikeloom.report import activity, figures, fitting
 from spikeloom.report.energy_section import energy_section
 from spikeloom.report.epochs import Epoch
 from spikeloom.report.folder import RunFiles, read_run
@@ -49,6 +49,7 @@ def page(files: RunFiles) -> str:
         result=result,
         tiles=result_tiles(result, phases) if result else progress_tiles(files.epochs),
         learning=list(_learning(files, keys)),
+        fitted=list(_fit(files, keys)),
         activity=list(_activity(files, keys)),
         energy=energy_section(files.energy, keys) if files.energy else None,
         classes=list(_classes(result, keys)),
@@ -101,6 +102,27 @@ def _families(notes: Sequence[str]) -> dict[str, list[str]]:
     for note in notes:
         found.setdefault(note.partition(" ")[0], []).append(note)
     return found
+
+
+def _fit(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:
+    fit, scores = files.fit, files.result.test_by_grade if files.result else {}
+    if scores and files.result:
+        measure = files.result.measure
+        lines = {"test": [each.get(measure) for each in scores.values()]}
+        log = min((v for v in lines["test"] if v is not None), default=0) > 0
+        svg = figures.curves(lines, name=measure, over="grades", key=next(keys), log=log)
+        yield Shown(Markup(svg), f"Test {measure} if the network ended with each of its grades.")
+    if fit is None:
+        return
+    by = " by grade" if len(fit.predictions) > 1 else ""
+    if fit.along is None:
+        svg = fitting.pictures(fit, key=next(keys))
+        yield Shown(Markup(svg), f"The picture and what the network makes of it{by}.")
+        return
+    svg = fitting.spectra(fit, key=next(keys))
+    yield Shown(Markup(svg), f"Amplitudes of the frequencies in the function and its fit{by}.")
+    svg = fitting.residuals(fit, key=next(keys))
+    yield Shown(Markup(svg), f"What the fit leaves over{by}, on the training grid.")
 
 
 def _activity(files: RunFiles, keys: Iterator[str]) -> Iterator[Shown]:

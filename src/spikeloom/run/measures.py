@@ -170,7 +170,7 @@ def measure(name: str) -> type[Measure]:
 def _squares(logits_seq: Tensor, y: Tensor) -> tuple[float, float]:
     """Sums of squared errors and of squared targets."""
     target = y.double()
-    error = logits_seq.double().mean(0) - target
+    error = logits_seq.detach().double().mean(0) - target
     return float(error.square().sum()), float(target.square().sum())
 
 

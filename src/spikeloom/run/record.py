@@ -26,7 +26,7 @@ from spikeloom.run.config import Config, ConfigError, Phase, load
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 CONFIG, METRICS, RESULT = "config.toml", "metrics.jsonl", "result.json"
-ENVIRONMENT, SAMPLE = "environment.json", "sample.safetensors"
+ENVIRONMENT, SAMPLE, FIT = "environment.json", "sample.safetensors", "fit.safetensors"
 NAME = re.compile(r"(?=.{1,100}$)[^\W_](?:[\w .+=,-]*[\w+=,-])?")
 
 

@@ -24,10 +24,12 @@ from spikeloom.run.catalogue import uses
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes, processes
 from spikeloom.run.evaluate import evaluate, firing_rates, rated_images, sample
+from spikeloom.run.fit import fit
 from spikeloom.run.loop import Silent, Training, Watcher
 from spikeloom.run.record import (
     CONFIG,
     ENVIRONMENT,
+    FIT,
     LAST,
     RESULT,
     SAMPLE,
@@ -170,6 +172,8 @@ def _finish(
     result = _result(task, model, training, recipe)
     if task.procs.first:
         checkpoint.write_file(folder / SAMPLE, to_bytes(sample(task, model)))
+        if drawn := fit(task, model):
+            checkpoint.write_file(folder / FIT, to_bytes(drawn))
         write_json(folder / RESULT, result)
     if config.teacher:
         result["teacher"] = taught_by(folder)
@@ -229,7 +233,7 @@ def _by_grade(task: Task, model: nn.Module, training: Training) -> dict[str, Any
     if not isinstance(model, Grades) or len(model) < 2:
         return {}
     found = {}
-    for grade in range(1, int(model.gain.count_nonzero()) + 1):
+    for grade in range(1, model.count + 1):
         scores = evaluate(task, FirstGrades(model, grade), training.stage.loss, "test")
         found[str(grade)] = {k: v for k, v in scores.items() if isinstance(v, int | float)}
     return {"test_by_grade": found}
