@@ -291,6 +291,25 @@ def test_shared_decays_take_a_linear_map_and_integrators(shape: tuple[int, ...])
         assert far(one, other) < 1e-5
 
 
+def test_a_shared_leak_without_recurrence_is_an_integrator_and_a_neuron() -> None:
+    x_seq, rho = torch.rand(30, 3, 4, 2), torch.rand(4, 1)
+    found = {}
+    for way in ("truth", None):
+        leaves = [x_seq.clone().requires_grad_(), rho.clone().requires_grad_()]
+        parts, state = [], None
+        with use(way):
+            for x in leaves[0].split(11):
+                z, state = door("hetsyn_lif")(
+                    x, state, leak=Decay(leaves[1]), reset_decay=Decay(0.9), surrogate=SLOPE
+                )
+                parts.append(z)
+        z_seq = torch.cat(parts)
+        found[way] = z_seq.detach(), *torch.autograd.grad(z_seq.square().sum(), leaves)
+    assert served("hetsyn_lif", x_seq, leak=Decay(0.9)) == "shared"
+    for one, other in zip(found["truth"], found[None], strict=True):
+        assert far(one, other) < 1e-5
+
+
 def served(op: str, *args: Any, **options: Any) -> str:
     return explain(op, *args, **options).split("\n")[0].split()[1].rstrip(":")
 

@@ -88,6 +88,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     ),
     "hetsyn_lif": (
         cpu(synapses.hetsyn_lif, synapses.spiking_objections),
+        anywhere("shared", shared.hetsyn_lif, shared.spiking_objections),
         anywhere("two_pass", calls.hetsyn_lif, calls.spiking_objections),
         truth(functional.hetsyn_lif),
     ),

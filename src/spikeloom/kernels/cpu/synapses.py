@@ -178,9 +178,6 @@ def spiking_objections(
     leaks = {name: options.get(name) for name in ("reset_decay", "adaptation_decay")}
     keeps = {name: None if leak is None else leak.keep for name, leak in leaks.items()}
     yield from placed(x_seq, weight=weight, decay=None if decay is None else decay.keep, **keeps)
-    for name, keep in keeps.items():
-        if isinstance(keep, Tensor) and keep.dim() > 1:
-            yield f"{name} has shape {tuple(keep.shape)}, not one number for each neuron"
     for part in state or ():
         yield from carried(part)
 

@@ -51,6 +51,7 @@ def hetsyn_lif(
     *,
     weight: Tensor | None = None,
     decay: Decay | None = None,
+    leak: Decay | None = None,
     reset_decay: Decay | None = RESET,
     adaptation_decay: Decay | None = None,
     beta: float = 0.0,
@@ -61,8 +62,9 @@ def hetsyn_lif(
     by: Passes = READABLE,
 ) -> tuple[Tensor, HetSynState]:
     """:func:`spikeloom.functional.hetsyn_lif` by two sweeps."""
-    check_hetsyn(x_seq, state, weight, decay, reset_decay=reset_decay, adaptation=adaptation_decay)
-    x = wide(x_seq)
+    jump_decays = {"reset": reset_decay, "adaptation": adaptation_decay}
+    check_hetsyn(x_seq, state, weight, decay, leak, **jump_decays)
+    shape, x = x_seq.shape, wide(x_seq).flatten(2) if x_seq.dim() > 3 else wide(x_seq)
     given = state or HetSynState(None, None, None, None)  # type: ignore[arg-type]
     keep = None
     if weight is not None and decay is not None:
@@ -73,19 +75,22 @@ def hetsyn_lif(
         if leak is None:
             continue
         share = leak.keep.to(x.dtype) if isinstance(leak.keep, Tensor) else None
-        jumps += [share, None if part is None else wide(part)]
+        jumps += [share, None if part is None else wide(part).reshape(x.shape[1:])]
         numbers.append((0.0 if share is not None else float(leak.keep), amount))
     assert isinstance(surrogate, Surrogate)
     firing = Firing(tuple(numbers), v_threshold, strict, detach_reset, surrogate)
-    states = (None if part is None else wide(part) for part in (given.synapses, given.spike))
-    spike_seq, current, *ends = Spiking.apply(by, firing, x, weight, keep, *states, *jumps)  # type: ignore[no-untyped-call]
-    left = iter(ends)
-    last = (
-        current, next(left) if reset_decay is not None else None,
-        next(left) if adaptation_decay is not None else None, spike_seq[-1],
-    )  # fmt: skip
-    dtype = x_seq.dtype
-    return spike_seq.to(dtype), HetSynState(*(None if e is None else e.to(dtype) for e in last))  # type: ignore[arg-type]
+    states = (
+        None if given.synapses is None else wide(given.synapses),
+        None if given.spike is None else wide(given.spike).reshape(x.shape[1:]),
+    )
+    spike_seq, current, *found = Spiking.apply(by, firing, x, weight, keep, *states, *jumps)  # type: ignore[no-untyped-call]
+    left = iter(found)
+    ends = [next(left) if leak is not None else None for leak in jump_decays.values()]
+    spike_seq = spike_seq.view(shape).to(x_seq.dtype)
+    last = (end if end is None else end.to(x_seq.dtype) for end in (current, *ends))
+    synaptic, *jumped = last
+    jumped = [end if end is None else end.reshape(shape[1:]) for end in jumped]
+    return spike_seq, HetSynState(synaptic, *jumped, spike_seq[-1])
 
 
 def spiking_objections(
@@ -94,21 +99,24 @@ def spiking_objections(
     *,
     weight: Tensor | None = None,
     decay: Decay | None = None,
+    leak: Decay | None = None,
     surrogate: Surrogate | Smooth = TRIANGLE,
     **options: Any,
 ) -> Iterator[str]:
     """Why the sweeps cannot serve a call; nothing if they can."""
+    if leak is not None:
+        yield "all synapses of a neuron share its leak: the state is small, autograd may keep it"
     if weight is not None and decay is not None and sharing(decay.keep, weight) != "synapse":
         yield "recurrent decays are shared: the state is small, and autograd may keep it"
     if isinstance(surrogate, Smooth):
         yield "a smooth surrogate is for checks of the truth"
     for name in ("reset_decay", "adaptation_decay"):
-        leak = options.get(name)
-        if leak is not None and leak.decay_input:
+        share = options.get(name)
+        if share is not None and share.decay_input:
             yield f"{name} scales the input, which the sweeps leave out"
-        if leak is not None and isinstance(leak.keep, Tensor) and leak.keep.requires_grad:
-            if leak.keep.dim() > 1:
-                yield f"a learnt {name} has more than one axis"
+        if share is not None and isinstance(share.keep, Tensor):
+            if share.keep.dim() > 1 or (share.keep.dim() and x_seq.dim() != 3):
+                yield f"{name} is not one number for each of the neurons in a row"
     yield from followed(x_seq)
 
 
