@@ -23,7 +23,7 @@ from spikeloom.kernels.cpu import synapses as compiled
 
 SLOPE = MultiGaussian(alpha=2.0, scale=0.5)
 TIGHT = 1e-9  # relative, in float64
-SHAPES = {  # T, N, I, O
+SHAPES = {  # T, N, IN, OUT
     "one step": (1, 2, 3, 2),
     "small": (9, 3, 4, 5),
     "a vector": (11, 2, 16, 16),
@@ -49,9 +49,9 @@ def variant(request: pytest.FixtureRequest) -> Any:
 
 def naive(x_seq: Tensor, w: Tensor, r: Tensor, u: Tensor, q: Tensor, **options: Any):
     """The equations once more, all of them in the graph of autograd."""
-    N, (O, I) = x_seq.shape[1], w.shape
-    current, heard = x_seq.new_zeros(N, O, I), x_seq.new_zeros(N, O, O)
-    b = a = z = x_seq.new_zeros(N, O)
+    N, (OUT, IN) = x_seq.shape[1], w.shape
+    current, heard = x_seq.new_zeros(N, OUT, IN), x_seq.new_zeros(N, OUT, OUT)
+    b = a = z = x_seq.new_zeros(N, OUT)
     kappa, fade, beta = options["kappa"], options["fade"], options["beta"]
     potentials, fired = [], []
     for x in x_seq:
@@ -67,20 +67,20 @@ def naive(x_seq: Tensor, w: Tensor, r: Tensor, u: Tensor, q: Tensor, **options: 
 
 
 def case(shape: str, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    T, N, I, O = SHAPES[shape]
+    T, N, IN, OUT = SHAPES[shape]
     draw = torch.Generator().manual_seed(len(shape))
 
     def uniform(*sizes: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(*sizes, generator=draw, dtype=torch.float64)
 
     given = {
-        "x": (uniform(T, N, I) < 0.3).double(),
-        "w": uniform(O, I, low=-1.0, high=2.0) * I**-0.5,
-        "r": uniform(O, I, low=0.5),
-        "u": uniform(O, O, low=-1.0) * O**-0.5,
-        "q": uniform(O, O, low=0.5),
-        "kappa": uniform(O, low=0.7, high=0.99),
-        "g": uniform(T, N, O, low=-1.0),
+        "x": (uniform(T, N, IN) < 0.3).double(),
+        "w": uniform(OUT, IN, low=-1.0, high=2.0) * IN**-0.5,
+        "r": uniform(OUT, IN, low=0.5),
+        "u": uniform(OUT, OUT, low=-1.0) * OUT**-0.5,
+        "q": uniform(OUT, OUT, low=0.5),
+        "kappa": uniform(OUT, low=0.7, high=0.99),
+        "g": uniform(T, N, OUT, low=-1.0),
     }
     return {name: tensor.to(dtype) for name, tensor in given.items()}
 
@@ -205,9 +205,9 @@ def test_a_carried_state_is_one_run(way: str, recurrent: bool) -> None:
 
 def test_gradients_of_carried_states_by_two_sweeps() -> None:
     given, names = case("small"), ("x", "w", "r", "u", "q", "kappa", "i", "j", "b", "z")
-    T, N, I, O = SHAPES["small"]
-    given |= {"i": torch.rand(N, O, I).double(), "j": torch.rand(N, O, O).double()}
-    given |= {"b": torch.rand(N, O).double(), "z": torch.ones(N, O).double()}
+    _, N, IN, OUT = SHAPES["small"]
+    given |= {"i": torch.rand(N, OUT, IN).double(), "j": torch.rand(N, OUT, OUT).double()}
+    given |= {"b": torch.rand(N, OUT).double(), "z": torch.ones(N, OUT).double()}
 
     def run(leaves: dict[str, Tensor]) -> Tensor:
         y_seq, end = door("synapses")(
@@ -236,9 +236,7 @@ def test_gradients_of_a_last_state_are_not_lost() -> None:
     for way in ("truth", "cpu"):
         leaves = {n: t.clone().requires_grad_(n in "wruq") for n, t in given.items()}
         with use(way):
-            y_seq, end = door("synapses")(
-                leaves["x"], weight=leaves["w"], decay=Decay(leaves["r"])
-            )
+            y_seq, end = door("synapses")(leaves["x"], weight=leaves["w"], decay=Decay(leaves["r"]))
             _, last = door("hetsyn_lif")(
                 y_seq, weight=leaves["u"], decay=Decay(leaves["q"]), surrogate=SLOPE
             )
@@ -252,9 +250,9 @@ def test_gradients_of_a_last_state_are_not_lost() -> None:
     ("dtype", "limit"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=str
 )
 def test_transforms_are_the_loop(dtype: torch.dtype, limit: float) -> None:
-    T, N, I, O = 100, 4, 12, 9
-    x_seq = (torch.rand(T, N, I) < 0.2).to(dtype)
-    w, r = torch.randn(O, I, dtype=dtype), torch.rand(O, I, dtype=dtype)
+    T, N, IN, OUT = 100, 4, 12, 9
+    x_seq = (torch.rand(T, N, IN) < 0.2).to(dtype)
+    w, r = torch.randn(OUT, IN, dtype=dtype), torch.rand(OUT, IN, dtype=dtype)
     r[0, 0], r[1, 1] = 0.0, 1.0
     found = {}
     for way in ("truth", "spectral"):
@@ -366,7 +364,10 @@ def test_layouts_of_the_input(layout: str) -> None:
     given = {"w": torch.randn(4, 5), "r": torch.rand(4, 5)}
     found = {}
     for way in ("truth", "cpu"):
-        leaves = [x_seq.detach().requires_grad_(), *(t.clone().requires_grad_() for t in given.values())]
+        leaves = [
+            x_seq.detach().requires_grad_(),
+            *(t.clone().requires_grad_() for t in given.values()),
+        ]
         with use(way):
             y_seq, _ = door("synapses")(leaves[0], weight=leaves[1], decay=Decay(leaves[2]))
             z_seq, _ = door("hetsyn_lif")(y_seq)
@@ -384,9 +385,9 @@ def test_structures_have_the_size_of_their_mirrors() -> None:
 
 @pytest.mark.parametrize("way", SWEEPS)
 def test_nothing_that_grows_with_time_and_synapses_is_kept(way: str) -> None:
-    T, N, I, O = 50, 4, 30, 20
-    x_seq = (torch.rand(T, N, I) < 0.2).float()
-    w, r = torch.randn(O, I, requires_grad=True), torch.rand(O, I, requires_grad=True)
+    T, N, IN, OUT = 50, 4, 30, 20
+    x_seq = (torch.rand(T, N, IN) < 0.2).float()
+    w, r = torch.randn(OUT, IN, requires_grad=True), torch.rand(OUT, IN, requires_grad=True)
     sizes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -396,5 +397,5 @@ def test_nothing_that_grows_with_time_and_synapses_is_kept(way: str) -> None:
     with use(way), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         y_seq, _ = door("synapses")(x_seq, weight=w, decay=Decay(r))
         door("hetsyn_lif")(y_seq)
-    assert sum(sizes.values()) < T * N * (I + 4 * O) + 4 * O * I
-    assert max(sizes.values()) < T * O * I
+    assert sum(sizes.values()) < T * N * (IN + 4 * OUT) + 4 * OUT * IN
+    assert max(sizes.values()) < T * OUT * IN

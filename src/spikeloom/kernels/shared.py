@@ -5,7 +5,6 @@ Neurons of HetSyn with a leak, but without recurrence, are leaky integrators and
 """
 
 from collections.abc import Iterator
-
 from typing import Any
 
 import torch

@@ -20,7 +20,6 @@ from spikeloom.kernels.cpu import (
     synapses,
     timed,
 )  # fmt: skip
-
 from spikeloom.kernels.two_pass import calls
 
 

@@ -9,7 +9,12 @@ from spikeloom.losses.counts import (
     TimeToFirstSpike,
 )
 from spikeloom.losses.ltmd import TwoPassCrossEntropy
-from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
+from spikeloom.losses.rate import (
+    CountMSE,
+    RateCrossEntropy,
+    SumCrossEntropy,
+    TemporalEfficientTraining,
+)
 
 __all__ = [
     "Count",
@@ -19,6 +24,7 @@ __all__ = [
     "CrossEntropyPlus",
     "RateCrossEntropy",
     "SpikeKernel",
+    "SumCrossEntropy",
     "TemporalEfficientTraining",
     "TimeToFirstSpike",
     "TwoPassCrossEntropy",

@@ -1,9 +1,10 @@
 """Networks, one family a file: sequences [T, N, C, H, W] in, logits of every step [T, N, K] out."""
 
+from spikeloom.models.hetsyn_mlp import HetSynMLP
 from spikeloom.models.spiking_densenet import SpikingDenseNet
 from spikeloom.models.spiking_mlp import SpikingMLP
 from spikeloom.models.spiking_resnet import SpikingResNet
 from spikeloom.models.spiking_vgg import SpikingVGG
 from spikeloom.models.stmixer import STMixer
 
-__all__ = ["STMixer", "SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]
+__all__ = ["HetSynMLP", "STMixer", "SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]

@@ -15,7 +15,7 @@ from spikeloom.functional import (
     synapses,
 )
 
-T, N, I, O = 40, 3, 7, 5
+T, N, IN, OUT = 40, 3, 7, 5
 EXACT = 1e-12
 
 
@@ -24,7 +24,7 @@ def drawn(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 def spikes_in(rate: float = 0.3) -> Tensor:
-    return (drawn(T, N, I) < rate).double()
+    return (drawn(T, N, IN) < rate).double()
 
 
 def cell(x_seq: Tensor, w: Tensor, r: Any, u: Tensor | None = None, q: Any = None, **options: Any):
@@ -49,11 +49,12 @@ def leaky(x_seq: Tensor, w: Tensor, rho: Any, u: Tensor | None = None) -> tuple[
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_equal_decays_are_a_leaky_neuron(recurrent: bool) -> None:
-    x_seq, w, rho = spikes_in(), drawn(O, I, low=-0.5), 0.9
-    u = drawn(O, O, low=-0.3, high=0.3) if recurrent else None
+    x_seq, w, rho = spikes_in(), drawn(OUT, IN, low=-0.5), 0.9
+    u = drawn(OUT, OUT, low=-0.3, high=0.3) if recurrent else None
     want = leaky(x_seq, w, rho, u)
+    even = {"dtype": torch.float64}
     found = cell(
-        x_seq, w, torch.full((O, I), rho, dtype=torch.float64), u, torch.full((O, O), rho, dtype=torch.float64),
+        x_seq, w, torch.full((OUT, IN), rho, **even), u, torch.full((OUT, OUT), rho, **even),
         reset_decay=Decay(rho),
     )  # fmt: skip
     assert (found[0] - want[0]).abs().max() < EXACT
@@ -63,11 +64,11 @@ def test_equal_decays_are_a_leaky_neuron(recurrent: bool) -> None:
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_decays_equal_along_rows_are_a_leaky_neuron_each(recurrent: bool) -> None:
-    x_seq, w, rho = spikes_in(), drawn(O, I, low=-0.5), drawn(O, low=0.5)
-    u = drawn(O, O, low=-0.3, high=0.3) if recurrent else None
+    x_seq, w, rho = spikes_in(), drawn(OUT, IN, low=-0.5), drawn(OUT, low=0.5)
+    u = drawn(OUT, OUT, low=-0.3, high=0.3) if recurrent else None
     want = leaky(x_seq, w, rho, u)
     for r, q in (
-        (rho[:, None].expand(O, I), rho[:, None].expand(O, O)),
+        (rho[:, None].expand(OUT, IN), rho[:, None].expand(OUT, OUT)),
         (rho[:, None], rho[:, None]),  # shared: the state is one current a neuron
     ):
         found = cell(x_seq, w, r, u, q, reset_decay=Decay(rho))
@@ -77,27 +78,25 @@ def test_decays_equal_along_rows_are_a_leaky_neuron_each(recurrent: bool) -> Non
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_leak_that_synapses_share_is_the_same_neuron(recurrent: bool) -> None:
-    x_seq, w, rho = spikes_in(), drawn(O, I, low=-0.5), drawn(O, low=0.5)
-    u = drawn(O, O, low=-0.3, high=0.3) if recurrent else None
+    x_seq, w, rho = spikes_in(), drawn(OUT, IN, low=-0.5), drawn(OUT, low=0.5)
+    u = drawn(OUT, OUT, low=-0.3, high=0.3) if recurrent else None
     want = leaky(x_seq, w, rho, u)
-    found = hetsyn_lif_trace(
-        x_seq @ w.T, weight=u, leak=Decay(rho), reset_decay=Decay(rho)
-    )
+    found = hetsyn_lif_trace(x_seq @ w.T, weight=u, leak=Decay(rho), reset_decay=Decay(rho))
     assert (found.h_seq - want[0]).abs().max() < EXACT
     assert torch.equal(found.spike_seq, want[1])
 
 
 def test_without_decay_it_has_no_memory_but_the_last_spike() -> None:
-    x_seq, w = spikes_in().round(), drawn(O, I, low=-0.5)
-    h_seq, z_seq = cell(x_seq, w, torch.zeros(O, I).double(), reset_decay=Decay(0.0))
+    x_seq, w = spikes_in().round(), drawn(OUT, IN, low=-0.5)
+    h_seq, z_seq = cell(x_seq, w, torch.zeros(OUT, IN).double(), reset_decay=Decay(0.0))
     before = torch.cat([torch.zeros_like(z_seq[:1]), z_seq[:-1]])
     sums = torch.stack([(w * x[:, None]).sum(-1) for x in x_seq])
     assert torch.equal(h_seq, sums - before)
 
 
 def test_with_decay_one_it_sums_up_all_inputs() -> None:
-    x_seq, w = spikes_in(), drawn(O, I, low=-0.5)
-    y_seq, _ = synapses(x_seq, weight=w, decay=Decay(torch.ones(O, I).double()))
+    x_seq, w = spikes_in(), drawn(OUT, IN, low=-0.5)
+    y_seq, _ = synapses(x_seq, weight=w, decay=Decay(torch.ones(OUT, IN).double()))
     assert (y_seq - x_seq.cumsum(0) @ w.T).abs().max() < EXACT
 
 
@@ -113,8 +112,8 @@ def test_a_spike_leaves_the_powers_of_its_decay() -> None:
 
 
 def test_the_current_is_the_weight_times_a_trace_at_every_step() -> None:
-    x_seq, w, r = spikes_in(), drawn(O, I, low=-0.5), drawn(O, I)
-    trace = torch.zeros(N, O, I, dtype=torch.float64)
+    x_seq, w, r = spikes_in(), drawn(OUT, IN, low=-0.5), drawn(OUT, IN)
+    trace = torch.zeros(N, OUT, IN, dtype=torch.float64)
     state = None
     for x in x_seq.split(1):
         y, state = synapses(x, state, weight=w, decay=Decay(r))
@@ -124,15 +123,15 @@ def test_the_current_is_the_weight_times_a_trace_at_every_step() -> None:
 
 
 def test_a_readout_is_linear_in_its_weights() -> None:
-    x_seq, r, w, v = spikes_in(), Decay(drawn(O, I)), *drawn(2, O, I)
+    x_seq, r, w, v = spikes_in(), Decay(drawn(OUT, IN)), *drawn(2, OUT, IN)
     both = synapses(x_seq, weight=2 * w - v, decay=r)[0]
     apart = 2 * synapses(x_seq, weight=w, decay=r)[0] - synapses(x_seq, weight=v, decay=r)[0]
     assert (both - apart).abs().max() < EXACT
 
 
 def test_finite_differences_in_the_decay_of_a_readout() -> None:
-    x_seq, w, r = spikes_in(), drawn(O, I, low=-0.5), drawn(O, I, low=0.1, high=0.95)
-    g = drawn(T, N, O, low=-1)
+    x_seq, w, r = spikes_in(), drawn(OUT, IN, low=-0.5), drawn(OUT, IN, low=0.1, high=0.95)
+    g = drawn(T, N, OUT, low=-1)
     r.requires_grad_()
     value = (synapses(x_seq, weight=w, decay=Decay(r))[0] * g).sum()
     (grad,) = torch.autograd.grad(value, r)
@@ -148,22 +147,22 @@ def test_finite_differences_in_the_decay_of_a_readout() -> None:
 
 
 def test_a_permuted_batch_permutes_the_output() -> None:
-    x_seq, w, r = spikes_in(), drawn(O, I, low=-0.5), drawn(O, I)
-    u, q, order = drawn(O, O, low=-0.5, high=0.5), drawn(O, O), torch.tensor([2, 0, 1])
+    x_seq, w, r = spikes_in(), drawn(OUT, IN, low=-0.5), drawn(OUT, IN)
+    u, q, order = drawn(OUT, OUT, low=-0.5, high=0.5), drawn(OUT, OUT), torch.tensor([2, 0, 1])
     h_seq, z_seq = cell(x_seq, w, r, u, q)
     permuted = cell(x_seq[:, order], w, r, u, q)
     assert torch.equal(permuted[0], h_seq[:, order])
     assert torch.equal(permuted[1], z_seq[:, order])
 
 
-SHAPES = {"synapse": (O, I), "neuron": (O, 1), "input": (1, I)}
+SHAPES = {"synapse": (OUT, IN), "neuron": (OUT, 1), "input": (1, IN)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("cut", [1, 17, 39])
 def test_two_parts_with_a_carried_state_are_one_run(shape: str, cut: int) -> None:
-    x_seq, w, r = spikes_in(), drawn(O, I, low=-0.5), Decay(drawn(*SHAPES[shape]))
-    recurrent = {"weight": drawn(O, O, low=-0.3, high=0.3), "decay": Decay(drawn(O, O))}
+    x_seq, w, r = spikes_in(), drawn(OUT, IN, low=-0.5), Decay(drawn(*SHAPES[shape]))
+    recurrent = {"weight": drawn(OUT, OUT, low=-0.3, high=0.3), "decay": Decay(drawn(OUT, OUT))}
     options: dict[str, Any] = {**recurrent, "adaptation_decay": Decay(0.99), "beta": 0.1}
     y_seq, end = synapses(x_seq, weight=w, decay=r)
     z_seq, last = hetsyn_lif(y_seq, **options)
@@ -180,11 +179,11 @@ def test_two_parts_with_a_carried_state_are_one_run(shape: str, cut: int) -> Non
 
 def test_adaptation_is_the_recurrence_of_the_third_proposition() -> None:
     """h = rho (h + a) + W x - z - a' with the old and the new adaptation a and a'."""
-    x_seq, w, rho, fade, beta = spikes_in(), drawn(O, I, low=-0.3), 0.9, 0.98, 0.15
+    x_seq, w, rho, fade, beta = spikes_in(), drawn(OUT, IN, low=-0.3), 0.9, 0.98, 0.15
     h_seq, z_seq = cell(
         x_seq, w, rho, reset_decay=Decay(rho), adaptation_decay=Decay(fade), beta=beta
     )
-    h = a = z = torch.zeros(N, O, dtype=torch.float64)
+    h = a = z = torch.zeros(N, OUT, dtype=torch.float64)
     for x, found, fired in zip(x_seq, h_seq, z_seq, strict=True):
         new = fade * a + beta * z
         h = rho * (h + a) + x @ w.T - z - new
@@ -193,7 +192,7 @@ def test_adaptation_is_the_recurrence_of_the_third_proposition() -> None:
 
 
 def test_without_reset_the_potential_is_the_drive() -> None:
-    y_seq = drawn(T, N, O, high=3.0)
+    y_seq = drawn(T, N, OUT, high=3.0)
     trace = hetsyn_lif_trace(y_seq, reset_decay=None)
     assert torch.equal(trace.h_seq, y_seq)
     assert torch.equal(trace.v_seq, y_seq)
@@ -243,7 +242,7 @@ BAD: dict[str, tuple[Any, str]] = {
                  decay=Decay(0.5)), "float"),
     "half": (lambda: hetsyn_lif(torch.ones(2, 1, 3), weight=torch.ones(3, 3)), "neither"),
     "square": (lambda: hetsyn_lif(torch.ones(2, 1, 3), weight=torch.ones(2, 3), decay=Decay(0.5)),
-               r"\[O, O\]"),
+               r"\[OUT, OUT\]"),
     "spike": (lambda: hetsyn_lif(torch.ones(2, 1, 3), HetSynState(None, None, None,
               torch.ones(2, 3))), "carried spike"),
 }  # fmt: skip

@@ -122,9 +122,7 @@ def check_synapses(x_seq: Tensor, state: Tensor | None, weight: Tensor, decay: D
     """Raise ValueError unless all fit; says which synapses share a decay."""
     check_sequence(x_seq, least=3)
     if not x_seq.is_floating_point():
-        raise ValueError(
-            f"x_seq is {x_seq.dtype}, expected floating point: pass x_seq.float()"
-        )
+        raise ValueError(f"x_seq is {x_seq.dtype}, expected floating point: pass x_seq.float()")
     if x_seq.dim() != 3 or weight.dim() != 2 or weight.shape[1] != x_seq.shape[2]:
         raise ValueError(
             f"synapses map [T, N, I] with weights [O, I], got {tuple(x_seq.shape)} and "

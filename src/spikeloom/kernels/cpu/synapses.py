@@ -117,13 +117,13 @@ def spikes(x_seq: Tensor, cells: Cells) -> tuple[Tensor, Tensor, Ends]:
     """``passes.spikes``: who is heard lies in the rows."""
     if not x_seq.numel():
         return passes.spikes(x_seq, cells)
-    x, O = along(x_seq), x_seq.shape[2]
+    x, width = along(x_seq), x_seq.shape[2]
     spike_seq, h_seq = (torch.empty(x.shape, dtype=x.dtype) for _ in range(2))
     call, alive = _cells(x, cells, transposed=True)
     call.spike, call.h = at(spike_seq), at(h_seq)
     synapses = first = last = None
     if cells.weight is not None:
-        last = x.new_empty(x.shape[1], O, call.padded)
+        last = x.new_empty(x.shape[1], width, call.padded)
         synapses = None if cells.synapses is None else padded(cells.synapses.transpose(1, 2))
     if cells.spike is not None:
         first = padded(cells.spike)
@@ -134,9 +134,9 @@ def spikes(x_seq: Tensor, cells: Cells) -> tuple[Tensor, Tensor, Ends]:
         after = x.new_empty(x.shape[1], call.padded)
         alive += [before, after]
         call.jumps[k].state, call.jumps[k].last = ops.address(before), after.data_ptr()
-        ends.append(after[:, :O])
+        ends.append(after[:, :width])
     native.run("spikeloom_synapses_spikes", call)
-    current = None if last is None else last.transpose(1, 2)[:, :O]
+    current = None if last is None else last.transpose(1, 2)[:, :width]
     return spike_seq, h_seq, Ends(current, tuple(ends))
 
 

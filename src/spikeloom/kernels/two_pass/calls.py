@@ -114,9 +114,9 @@ def spiking_objections(
         share = options.get(name)
         if share is not None and share.decay_input:
             yield f"{name} scales the input, which the sweeps leave out"
-        if share is not None and isinstance(share.keep, Tensor):
-            if share.keep.dim() > 1 or (share.keep.dim() and x_seq.dim() != 3):
-                yield f"{name} is not one number for each of the neurons in a row"
+        axes = share.keep.dim() if share is not None and isinstance(share.keep, Tensor) else 0
+        if axes > 1 or (axes and x_seq.dim() != 3):
+            yield f"{name} is not one number for each of the neurons in a row"
     yield from followed(x_seq)
 
 

@@ -1,4 +1,4 @@
-"""The sweeps as autograd functions: what the forward keeps, and which sweep gives which gradient."""
+"""The sweeps as autograd functions: what is kept, and which sweep gives which gradient."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

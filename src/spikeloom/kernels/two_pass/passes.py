@@ -1,6 +1,6 @@
 """The sweeps themselves, step by step on whole tensors: readable, on any device, of any dtype.
 
-With i[t] = r i[t-1] + w x[t], y[t] = sum_i i[t], and d[t] the gradient of y[t] = that of every i[t]:
+With i[t] = r i[t-1] + w x[t], y[t] = sum_i i[t], and d[t] the gradient of y[t], so of each i[t]:
 
     l[t] = d[t] + r l[t+1]                  errors, backwards:  grad x[t]_i = sum_j w_ji l[t]_ji
     e[t] = r e[t-1] + x[t]                  traces, forwards:   grad w = sum_t d[t] e[t]
@@ -18,7 +18,7 @@ Maybe = Tensor | None
 
 
 def sums(x_seq: Tensor, w: Tensor, r: Tensor, state: Maybe) -> tuple[Tensor, Tensor]:
-    """y of every step, and the currents after the last.
+    """Y of every step, and the currents after the last.
 
     Shape:
         x_seq [T, N, I], w and r [O, I], state [N, O, I] -> y_seq [T, N, O], [N, O, I]
@@ -93,7 +93,7 @@ class Jump(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Neurons of HetSyn: recurrent synapses if any, the currents of their spikes, and how they fire.
+    """Neurons of HetSyn: recurrent synapses if any, currents of their spikes, how they fire.
 
     Shape:
         weight, keep [O, O]; synapses [N, O, O], spike [N, O] before the first step
@@ -122,17 +122,17 @@ def spikes(x_seq: Tensor, cells: Cells) -> tuple[Tensor, Tensor, Ends]:
     Shape:
         x_seq [T, N, O] -> spike_seq, h_seq [T, N, O], ...
     """
-    T, N, O = x_seq.shape
+    T, N, width = x_seq.shape
     spike_seq, h_seq = torch.empty_like(x_seq), torch.empty_like(x_seq)
-    rest = x_seq.new_zeros(N, O)
+    rest = x_seq.new_zeros(N, width)
     s = rest if cells.spike is None else cells.spike
     jumps = [rest if jump.state is None else jump.state for jump in cells.jumps]
     i = cells.synapses
     if cells.weight is not None:
-        i = x_seq.new_zeros(N, O, O) if i is None else i.clone()
+        i = x_seq.new_zeros(N, width, width) if i is None else i.clone()
     for t in range(T):
         h = x_seq[t]
-        if i is not None and cells.weight is not None:
+        if i is not None and cells.weight is not None and cells.keep is not None:
             i.mul_(cells.keep).add_(cells.weight * s[:, None])
             h = h + i.sum(-1)
         for k, jump in enumerate(cells.jumps):
@@ -153,21 +153,21 @@ def errors(
         grad_seq (of spikes), slope_seq (of the surrogate) [T, N, O] -> d_seq [T, N, O],
         [N, O], ...
     """
-    T, N, O = grad_seq.shape
+    T, N, width = grad_seq.shape
     d_seq = torch.empty_like(grad_seq)
     grads = grads or Ends(None, (None,) * len(cells.jumps))
-    back = grad_seq.new_zeros(N, O)  # from step t + 1 to the spikes of t
-    left = grad_seq.new_zeros(N, O, O) if grads.synapses is None else grads.synapses.clone()
+    back = grad_seq.new_zeros(N, width)  # from step t + 1 to the spikes of t
+    left = grad_seq.new_zeros(N, width, width) if grads.synapses is None else grads.synapses.clone()
     jumps = [back if jump is None else jump for jump in grads.jumps]
     for t in reversed(range(T)):
         d = slope_seq[t] * (grad_seq[t] + back)
         d_seq[t] = d
         back = torch.zeros_like(d)
         for k, jump in enumerate(cells.jumps):
-            l = jumps[k] - d
-            back = back + (0 if cells.detach else jump.amount) * l
-            jumps[k] = jump.keep * l
-        if cells.weight is not None:
+            later = jumps[k] - d
+            back = back + (0 if cells.detach else jump.amount) * later
+            jumps[k] = jump.keep * later
+        if cells.weight is not None and cells.keep is not None:
             left.add_(d[:, :, None])
             back = back + (left * cells.weight).sum(1)
             left.mul_(cells.keep)
