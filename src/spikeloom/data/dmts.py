@@ -75,9 +75,9 @@ def dmts(
         )
     first, second = (window(T, dt, at, cue) for at in (start, start + cue + delay))
     draw = functools.partial(sample, T=T, dt=dt, cues=(first, second), rate=rate, noise=noise)
-    parts = (Drawn(n, draw, (seed, p)) for n, p in ((count, TRAIN), (test_count, TEST)))
+    train, test = Drawn(count, draw, (seed, TRAIN)), Drawn(test_count, draw, (seed, TEST))
     zero, one = (0.0,) * 3 * GROUP, (1 / 255,) * 3 * GROUP  # spikes as they are
-    return Source("dmts", *parts, (3 * GROUP, 1, 1), ("mismatch", "match"), zero, one)
+    return Source("dmts", train, test, (3 * GROUP, 1, 1), ("mismatch", "match"), zero, one)
 
 
 def window(T: int, dt: float, start: float, length: float) -> NDArray[np.bool_]:

@@ -85,7 +85,8 @@ class Patterns:
         found = amplitude * np.cos(2 * np.pi * (self.base * multiple * time + phase))
         trace: Array = found.sum(0)
         least, most = trace.min(), trace.max()
-        return 2 * (trace - least) / (most - least) - 1
+        scaled: Array = 2 * (trace - least) / (most - least) - 1
+        return scaled
 
     def inputs(self, draw: np.random.Generator) -> NDArray[np.uint8]:
         """The template in noise that is drawn anew, [T, channels]."""

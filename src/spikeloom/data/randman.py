@@ -178,7 +178,8 @@ def spike_times(
     )
     least, most = places.min(0), places.max(0)
     share = (places - least) / np.where(most > least, most - least, 1)
-    return np.minimum((share * T).astype(np.int64), T - 1)
+    steps: NDArray[np.int64] = np.minimum((share * T).astype(np.int64), T - 1)
+    return steps
 
 
 def _mixed(times: NDArray[np.int64], seed: int, T: int) -> SpikeTimes:

@@ -59,9 +59,9 @@ def sequential_mnist(
     if steps != T:
         raise ValueError(f"by = {by!r} makes {steps} steps, got T = {T}; set model.T = {steps}")
     source = load_idx(MNIST, root, download=download)
-    parts = {"train": InTurn(source.train, by), "test": InTurn(source.test, by)}
     channels = 1 if by == "pixel" else SIDE
     zero, one = (0.0,) * channels, (1.0,) * channels
     return replace(
-        source, name="sequential_mnist", shape=(channels, 1, 1), mean=zero, std=one, **parts
-    )
+        source, name="sequential_mnist", train=InTurn(source.train, by),
+        test=InTurn(source.test, by), shape=(channels, 1, 1), mean=zero, std=one,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """HetSyn: weights whose currents decay each at its own rate, and neurons that fire on their sum."""
 
 from collections.abc import Sequence
+from math import log10, sqrt
 from typing import Any, Literal
 
 import torch
@@ -73,8 +74,8 @@ class Synapses(Temporal):
         kept: Kept = "clamped",
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(normal(outputs, inputs))
         shape = decay_shape(own, outputs, inputs)
+        self.weight = nn.Parameter(normal(outputs, inputs))
         self.decay = SynapticDecay(shape, tau=tau, dt=dt, draw=draw, learn=learn, kept=kept)
 
     def arguments(self) -> dict[str, Any]:
@@ -151,7 +152,7 @@ class GroupedSynapses(Temporal):
             raise ValueError(f"mix must be 'fixed' or 'soft', got {mix!r}")
         self.weight = nn.Parameter(normal(outputs, inputs))
         self.decay = SynapticDecay((levels,), tau=span[0], dt=dt, learn=learn, kept=kept)
-        places = torch.linspace(*torch.tensor(span).log().tolist(), levels).exp()
+        places = torch.logspace(log10(span[0]), log10(span[1]), levels)
         self.decay.keep = SynapticDecay.at(places, dt, learn, kept)
         own = SynapticDecay((outputs, inputs), tau=tau, dt=dt, draw=draw, learn=False).tau()
         apart = (own[..., None].log() - places.log()).abs()
@@ -250,7 +251,7 @@ class HetSynLIF(Neuron):
 
     def arguments(self) -> dict[str, Any]:
         decay = None if self.decay is None else self.decay.now()
-        weight = self.weight
+        weight: Tensor | None = self.weight
         if weight is not None and self.mask is not None:
             weight = weight * self.mask
         shared = self.own != "synapse"
@@ -313,7 +314,7 @@ def decay_shape(own: Own, outputs: int, inputs: int) -> tuple[int, ...]:
 
 def normal(outputs: int, inputs: int) -> Tensor:
     """Weights with standard deviation 1 / sqrt(inputs)."""
-    return torch.randn(max(outputs, 1), max(inputs, 1)) * max(inputs, 1) ** -0.5
+    return torch.randn(outputs, inputs) / sqrt(inputs)
 
 
 def _fixed(tau: float, dt: float) -> Decay:

@@ -148,7 +148,8 @@ def hetsyn_lif_trace(
     )  # fmt: skip
     spike_seq, h_seq = (sequence(list(part)) for part in zip(*trace, strict=True))
     after = h_seq - (0 if reset_decay is None else v_threshold) * spike_seq
-    return HetSynTrace(*(part.to(x_seq.dtype) for part in (spike_seq, h_seq, after)), last)
+    dtype = x_seq.dtype
+    return HetSynTrace(spike_seq.to(dtype), h_seq.to(dtype), after.to(dtype), last)
 
 
 def check_hetsyn(

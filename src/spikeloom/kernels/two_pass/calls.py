@@ -68,7 +68,7 @@ def hetsyn_lif(
     given = state or HetSynState(None, None, None, None)  # type: ignore[arg-type]
     keep = None
     if weight is not None and decay is not None:
-        weight, keep = effective(weight.to(x.dtype), decay)  # type: ignore[assignment]
+        weight, keep = effective(weight.to(x.dtype), decay)
     jumps, numbers = [], []
     pairs = (reset_decay, v_threshold, given.reset), (adaptation_decay, beta, given.adaptation)
     for leak, amount, part in pairs:
@@ -84,13 +84,11 @@ def hetsyn_lif(
         None if given.spike is None else wide(given.spike).reshape(x.shape[1:]),
     )
     spike_seq, current, *found = Spiking.apply(by, firing, x, weight, keep, *states, *jumps)  # type: ignore[no-untyped-call]
-    left = iter(found)
-    ends = [next(left) if leak is not None else None for leak in jump_decays.values()]
     spike_seq = spike_seq.view(shape).to(x_seq.dtype)
-    last = (end if end is None else end.to(x_seq.dtype) for end in (current, *ends))
-    synaptic, *jumped = last
-    jumped = [end if end is None else end.reshape(shape[1:]) for end in jumped]
-    return spike_seq, HetSynState(synaptic, *jumped, spike_seq[-1])
+    left = iter([end.reshape(shape[1:]).to(x_seq.dtype) for end in found])
+    b, a = (None if each is None else next(left) for each in jump_decays.values())
+    current = None if current is None else current.to(x_seq.dtype)
+    return spike_seq, HetSynState(current, b, a, spike_seq[-1])
 
 
 def spiking_objections(

@@ -15,10 +15,10 @@ class Passes(NamedTuple):
     """Whose sweeps run: those of ``passes``, or compiled ones."""
 
     sums: Callable[..., tuple[Tensor, Tensor]]
-    input_errors: Callable[..., tuple[Tensor, Tensor]]
+    input_errors: Callable[..., tuple[Tensor, Maybe]]
     weight_errors: Callable[..., tuple[Tensor, Tensor]]
     spikes: Callable[..., tuple[Tensor, Tensor, Ends]]
-    errors: Callable[..., tuple[Tensor, Tensor, Ends]]
+    errors: Callable[..., tuple[Tensor, Maybe, Ends]]
 
 
 class Synapses(torch.autograd.Function):
