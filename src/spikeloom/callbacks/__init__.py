@@ -6,6 +6,7 @@ from spikeloom.callbacks.distil import DistilLogits, DistilRates
 from spikeloom.callbacks.distil_nerf import DistilNeRF
 from spikeloom.callbacks.dspike import DspikeSearch
 from spikeloom.callbacks.esg import EvolutionarySurrogate
+from spikeloom.callbacks.firing import Firing
 from spikeloom.callbacks.im_loss import IMLoss
 from spikeloom.callbacks.mpfd import MPFD
 from spikeloom.callbacks.output_times import OutputTimes
@@ -21,6 +22,7 @@ __all__ = [
     "DistilRates",
     "DspikeSearch",
     "EvolutionarySurrogate",
+    "Firing",
     "IMLoss",
     "OutputTimes",
     "TandemFit",

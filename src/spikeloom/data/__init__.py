@@ -6,6 +6,8 @@ from spikeloom.data.batches import Order, batches
 from spikeloom.data.blender import blender
 from spikeloom.data.cifar import cifar10, cifar100
 from spikeloom.data.digits import digits
+from spikeloom.data.dmts import dmts
+from spikeloom.data.drawn import Drawn
 from spikeloom.data.events import Bins, Events, Recordings
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
@@ -14,10 +16,13 @@ from spikeloom.data.idx import fashion_mnist, kmnist, mnist
 from spikeloom.data.llff import llff
 from spikeloom.data.nmnist import nmnist
 from spikeloom.data.painting import painting
+from spikeloom.data.patterns import Patterns
 from spikeloom.data.photo import photo
 from spikeloom.data.radial_noise import mnist_radial
+from spikeloom.data.randman import randman
 from spikeloom.data.ray_plan import RayPlan
 from spikeloom.data.rectangles import CutMix, Erase
+from spikeloom.data.sequential import sequential_mnist
 from spikeloom.data.source import (
     Images,
     Plan,
@@ -39,12 +44,14 @@ __all__ = [
     "Crop",
     "CutMix",
     "Cutout",
+    "Drawn",
     "Erase",
     "Events",
     "Flip",
     "Images",
     "Mixup",
     "Order",
+    "Patterns",
     "Plan",
     "Plot",
     "RayPlan",
@@ -60,6 +67,7 @@ __all__ = [
     "cifar100",
     "data_root",
     "digits",
+    "dmts",
     "fashion_mnist",
     "image_folder",
     "kmnist",
@@ -71,7 +79,9 @@ __all__ = [
     "normalise",
     "painting",
     "photo",
+    "randman",
     "roll",
+    "sequential_mnist",
     "sines",
     "split",
     "tiny_nerf",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
+from spikeloom.kernels import shared, spectral
 from spikeloom.kernels.cpu import (
     conv,
     double_exponential,
@@ -16,8 +17,10 @@ from spikeloom.kernels.cpu import (
     norms,
     rates,
     recurrent,
+    synapses,
     timed,
 )  # fmt: skip
+from spikeloom.kernels.two_pass import calls
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ def cpu(
     return Implementation("cpu", run, objections, lambda: f"cpu ({native.variant()})")
 
 
+def anywhere(
+    name: str, run: Callable[..., Any], objections: Callable[..., Iterable[str]]
+) -> Implementation:
+    """Another way in tensors of PyTorch, on any device."""
+    return Implementation(name, run, objections, lambda: name)
+
+
 TABLE: dict[str, tuple[Implementation, ...]] = {
     "lif": (cpu(neurons.lif), truth(functional.lif)),
     "lif_mean": (cpu(neurons.lif_mean, neurons.mean_objections), truth(functional.lif_mean)),
@@ -68,6 +78,19 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "double_exponential": (
         cpu(double_exponential.double_exponential, double_exponential.objections),
         truth(functional.double_exponential),
+    ),
+    "synapses": (
+        cpu(synapses.synapses, synapses.objections),
+        anywhere("shared", shared.synapses, shared.objections),
+        anywhere("spectral", spectral.synapses, spectral.objections),
+        anywhere("two_pass", calls.synapses, calls.objections),
+        truth(functional.synapses),
+    ),
+    "hetsyn_lif": (
+        cpu(synapses.hetsyn_lif, synapses.spiking_objections),
+        anywhere("shared", shared.hetsyn_lif, shared.spiking_objections),
+        anywhere("two_pass", calls.hetsyn_lif, calls.spiking_objections),
+        truth(functional.hetsyn_lif),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

@@ -3,9 +3,11 @@
 from spikeloom.layers.base import Neuron, Rule, Temporal, ruled, standing_in
 from spikeloom.layers.binary import Binary, Codes
 from spikeloom.layers.carry import carry, units, unrolled, whole_only
+from spikeloom.layers.decision import Latest, Softmax
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.grades import FirstGrades, Grades
+from spikeloom.layers.hetsyn import GroupedSynapses, HetSynLIF, Synapses
 from spikeloom.layers.images import Conv2d, MaxPool2d
 from spikeloom.layers.late_spikes import late_spikes
 from spikeloom.layers.learnable import neuron_values
@@ -50,9 +52,12 @@ __all__ = [
     "FirstGrades",
     "Graded",
     "Grades",
+    "GroupedSynapses",
     "Head",
+    "HetSynLIF",
     "LTMDHead",
     "Lateral",
+    "Latest",
     "Leaking",
     "Linear",
     "MaxPool2d",
@@ -70,10 +75,12 @@ __all__ = [
     "Resetting",
     "Rule",
     "ShiftedTernaryLIF",
+    "Softmax",
     "Stack",
     "Standardised",
     "StepBatchNorm",
     "SubBit",
+    "Synapses",
     "Temporal",
     "TemporalEffectiveBatchNorm",
     "TernaryLIF",

@@ -18,13 +18,14 @@ from spikeloom.functional import (
     ALIFTrace,
     CubaTrace,
     DoubleExponentialTrace,
+    HetSynTrace,
     RecurrentTrace,
     Trace,
 )
 
 State = Any  # a tensor, or the named tuple of tensors that the neuron's function returns
 Rule = Callable[["Temporal", Tensor, State], tuple[Tensor, State]]
-AnyTrace = Trace | ALIFTrace | CubaTrace | DoubleExponentialTrace | RecurrentTrace
+AnyTrace = Trace | ALIFTrace | CubaTrace | DoubleExponentialTrace | HetSynTrace | RecurrentTrace
 Layer = TypeVar("Layer", bound="Temporal")
 
 

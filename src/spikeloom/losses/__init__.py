@@ -11,7 +11,12 @@ from spikeloom.losses.counts import (
 from spikeloom.losses.ltmd import TwoPassCrossEntropy
 from spikeloom.losses.numbers import MSE
 from spikeloom.losses.photometric import Photometric
-from spikeloom.losses.rate import CountMSE, RateCrossEntropy, TemporalEfficientTraining
+from spikeloom.losses.rate import (
+    CountMSE,
+    RateCrossEntropy,
+    SumCrossEntropy,
+    TemporalEfficientTraining,
+)
 
 __all__ = [
     "MSE",
@@ -23,6 +28,7 @@ __all__ = [
     "Photometric",
     "RateCrossEntropy",
     "SpikeKernel",
+    "SumCrossEntropy",
     "TemporalEfficientTraining",
     "TimeToFirstSpike",
     "TwoPassCrossEntropy",

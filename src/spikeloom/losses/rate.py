@@ -39,6 +39,30 @@ class RateCrossEntropy:
         return F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
 
 
+@register("loss", "sum_ce")
+class SumCrossEntropy:
+    """Cross-entropy of the output summed over all steps, as it is.
+
+    L = CE(sum_t logits[t], y): T times the logits of ``rate_ce``, so spike counts, or shares of the
+    classes summed up, are taken for logits. The loss of HetSyn's classification tasks.
+
+    Args:
+        label_smoothing: as in ``rate_ce``.
+    Shape:
+        logits_seq [T, N, K], y [N] classes or [N, K] probabilities -> scalar
+    Source:
+        The code of Deng et al., NeurIPS 2025 (arXiv 2508.11644).
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = smoothing(label_smoothing)
+
+    def __call__(self, logits_seq: Tensor, y: Tensor) -> Tensor:
+        check_rows("sum_ce", logits_seq, y)
+        logits = wide(logits_seq).sum(0)
+        return F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+
+
 @register("loss", "tet", paper=TET, status="exact")
 class TemporalEfficientTraining:
     """Temporal efficient training (TET): cross-entropy at every step.

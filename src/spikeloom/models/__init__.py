@@ -1,6 +1,7 @@
 """Networks, one family a file: sequences [T, N, C, H, W] in, logits of every step [T, N, K] out."""
 
 from spikeloom.models.graded_mlp import GradedMLP
+from spikeloom.models.hetsyn_mlp import HetSynMLP
 from spikeloom.models.nerf import NeRF
 from spikeloom.models.radiance_field import RadianceField
 from spikeloom.models.spiking_densenet import SpikingDenseNet
@@ -19,3 +20,4 @@ __all__ = [
     "SpikingResNet",
     "SpikingVGG",
 ]
+__all__ = ["HetSynMLP", "STMixer", "SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]

@@ -80,16 +80,35 @@ def constant(*, warmup: float = 0.0) -> Schedule:
 
 
 @register("schedule", "cosine")
-def cosine(*, warmup: float = 0.0, floor: float = 0.0) -> Schedule:
+def cosine(
+    *, warmup: float = 0.0, floor: float = 0.0, over: float = 1.0, until: float = 1.0
+) -> Schedule:
     """Half a cosine from 1 to ``floor``, after a linear rise over the share ``warmup``.
 
     factor = floor + (1 - floor) (1 + cos(π share)) / 2
+
+    Args:
+        warmup: share of the phase in which the learning rate rises linearly.
+        floor: where the cosine ends.
+        over: share of the phase at which it would end.
+        until: share of the phase from which on the learning rate stays as it is.
+    Raises:
+        ValueError: floor outside [0, 1], or over or until not in (warmup, 1].
     """
     if not 0 <= floor <= 1:
         raise ValueError(f"floor must be in [0, 1], got {floor}")
-    return _after_warmup(
-        warmup, lambda share: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
-    )
+    if not warmup < over <= 1 or not warmup < until <= 1:
+        raise ValueError(
+            "over and until are shares of the phase after the warmup, at most 1, got "
+            f"{over} and {until}, warmup {warmup}"
+        )
+    scale, last = (1 - warmup) / (over - warmup), (min(until, over) - warmup) / (1 - warmup)
+
+    def falling(share: float) -> float:
+        turned = min(share, last) * scale
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * turned))
+
+    return _after_warmup(warmup, falling)
 
 
 @register("schedule", "linear")

@@ -16,6 +16,12 @@ from spikeloom.functional.neurons.double_exponential import (
     double_exponential_trace,
 )
 from spikeloom.functional.neurons.graded import graded
+from spikeloom.functional.neurons.hetsyn import (
+    HetSynState,
+    HetSynTrace,
+    hetsyn_lif,
+    hetsyn_lif_trace,
+)
 from spikeloom.functional.neurons.li import li
 from spikeloom.functional.neurons.lif import Reset, Trace, if_, lif, lif_step, lif_trace
 from spikeloom.functional.neurons.mean_potential import lif_mean
@@ -27,6 +33,7 @@ from spikeloom.functional.neurons.recurrent import (
     recurrent_lif_step,
     recurrent_lif_trace,
 )
+from spikeloom.functional.neurons.synapses import synapses
 from spikeloom.functional.neurons.ternary import (
     ternary_lif,
     ternary_lif_step,
@@ -46,6 +53,8 @@ __all__ = [
     "CubaTrace",
     "DoubleExponentialState",
     "DoubleExponentialTrace",
+    "HetSynState",
+    "HetSynTrace",
     "RateState",
     "RecurrentState",
     "RecurrentTrace",
@@ -62,6 +71,8 @@ __all__ = [
     "double_exponential_trace",
     "early",
     "graded",
+    "hetsyn_lif",
+    "hetsyn_lif_trace",
     "if_",
     "li",
     "lif",
@@ -74,6 +85,7 @@ __all__ = [
     "recurrent_lif_step",
     "recurrent_lif_trace",
     "supervised",
+    "synapses",
     "ternary_lif",
     "ternary_lif_step",
     "ternary_lif_trace",
