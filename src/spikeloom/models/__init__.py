@@ -12,6 +12,7 @@ from spikeloom.models.stmixer import STMixer
 
 __all__ = [
     "GradedMLP",
+    "HetSynMLP",
     "NeRF",
     "RadianceField",
     "STMixer",
@@ -20,4 +21,3 @@ __all__ = [
     "SpikingResNet",
     "SpikingVGG",
 ]
-__all__ = ["HetSynMLP", "STMixer", "SpikingDenseNet", "SpikingMLP", "SpikingResNet", "SpikingVGG"]
