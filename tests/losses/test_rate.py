@@ -11,7 +11,11 @@ from spikeloom.losses import CountMSE, RateCrossEntropy, TemporalEfficientTraini
 from spikeloom.registry import entries
 
 # Losses on spike counts see spikes alone: test_counts.py.
-OTHERS = (".counts", ".numbers")  # which take spikes, and targets that are no classes
+OTHERS = (
+    ".counts",
+    ".numbers",
+    ".photometric",
+)  # which take spikes, and targets that are no classes
 LOSSES = [e.build for e in entries("loss") if not e.build.__module__.endswith(OTHERS)]
 K = 4
 

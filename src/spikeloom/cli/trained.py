@@ -107,7 +107,8 @@ def render_run(
         bool, typer.Option("--depth/--no-depth", help="Also how far away things are.")
     ] = True,
     lpips: Annotated[
-        bool, typer.Option("--lpips", help="Also the perceptual distance (spikeloom[lpips]).")
+        bool,
+        typer.Option("--lpips", help="Also the perceptual distance (spikeloom[torchmetrics])."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures; else FOLDER/render.")

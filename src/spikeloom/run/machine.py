@@ -22,7 +22,7 @@ from spikeloom.run.config import ConfigError, Part
 # Packages that some parts use if they are there, and how to get them.
 OPTIONAL = {
     name: f"pip install 'spikeloom[{name}]'"
-    for name in ("tensorboard", "nir", "neurobench", "onnx")
+    for name in ("tensorboard", "nir", "neurobench", "onnx", "torchmetrics")
 }
 COMPILERS = ("c++", "g++", "clang++")
 

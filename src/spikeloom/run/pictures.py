@@ -16,7 +16,7 @@ WINDOW = 11  # pixels of the structural similarity's window, a Gaussian of 1.5
 MILLISECONDS = 40  # of a frame
 LPIPS_HINT = (
     "the perceptual distance needs a package and its pretrained weights: "
-    "pip install 'spikeloom[lpips]'"
+    "pip install 'spikeloom[torchmetrics]'"
 )
 Compare = Callable[[Tensor, Tensor], float]
 

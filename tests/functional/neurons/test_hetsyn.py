@@ -242,7 +242,7 @@ BAD: dict[str, tuple[Any, str]] = {
                  decay=Decay(0.5)), "float"),
     "half": (lambda: hetsyn_lif(torch.ones(2, 1, 3), weight=torch.ones(3, 3)), "neither"),
     "square": (lambda: hetsyn_lif(torch.ones(2, 1, 3), weight=torch.ones(2, 3), decay=Decay(0.5)),
-               r"\[OUT, OUT\]"),
+               r"\[O, O\]"),
     "spike": (lambda: hetsyn_lif(torch.ones(2, 1, 3), HetSynState(None, None, None,
               torch.ones(2, 3))), "carried spike"),
 }  # fmt: skip

@@ -111,7 +111,7 @@ def hetsyn_lif(
     Example:
         >>> spikes, state = hetsyn_lif(torch.full((3, 1, 1), 1.5), reset_decay=Decay(0.5))
         >>> spikes.flatten().tolist(), state.reset.item()
-        ([1.0, 0.0, 1.0], 0.5)
+        ([1.0, 0.0, 0.0], 0.5)
     """
     trace, last = _run(
         x_seq, state, weight=weight, decay=decay, leak=leak, reset_decay=reset_decay,
