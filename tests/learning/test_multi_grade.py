@@ -213,7 +213,7 @@ def test_rescaled_residuals_have_size_one_and_the_same_minimum():
 def test_dead_features_are_counted():
     net, batch = network(2, (4, 5)), data()
     with torch.no_grad():
-        last = net.features[0][-3].module
+        last = net.features[0][-1][0].module
         last.weight[:2], last.bias[:2] = 0, -1
         last.weight[2:], last.bias[2:] = 0, 1
     MultiGrade(nth=1).prepare(net)
@@ -257,6 +257,6 @@ def test_initial_weights_are_as_published():
         for value in (layer.weight, layer.bias):
             assert value.abs().max() <= bound * 1.0001
         assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.2)
-    wide = glorot.features[0][4].module
+    wide = glorot.features[0][2][0].module
     assert float(wide.weight.detach().std()) == pytest.approx((2 / 500) ** 0.5, rel=0.05)
     assert float(wide.bias.detach().std()) == pytest.approx(0.01, rel=0.2)

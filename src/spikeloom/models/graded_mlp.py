@@ -16,7 +16,8 @@ class GradedMLP(Grades):
     """Grades of linear layers and neurons, with a linear head each.
 
     With one grade it is an ordinary network, the single-grade twin. As published the neurons are
-    ``relu``; spiking ones are an experiment of ours.
+    ``relu``; spiking ones are an experiment of ours. Each hidden layer is one of ``stages``, with
+    ``stage_channels`` neurons.
 
     Args:
         grades: L.
@@ -59,13 +60,19 @@ class GradedMLP(Grades):
         for grade in range(grades):
             layers: list[nn.Module] = [] if grade else [OverTime(nn.Flatten())]
             for out in widths:
-                layers += [OverTime(Linear(n, out)), norm(out), neuron((out,))]
+                layers.append(Stack(OverTime(Linear(n, out)), norm(out), neuron((out,))))
                 n = out
             features.append(Stack(*layers))
         super().__init__(features, [OverTime(Linear(n, num_classes)) for _ in range(grades)])
         self.in_shape = tuple(in_shape)
+        self.stage_channels = tuple(widths * grades)
         if init == "glorot":
             self.apply(_glorot)
+
+    @property
+    def stages(self) -> list[Stack]:
+        """All hidden layers, as those of other models."""
+        return [layer for row in self.features for layer in row.children() if type(layer) is Stack]
 
     def running(self, x_seq: Tensor) -> list[Tensor]:
         check_input(self, x_seq, self.in_shape)
