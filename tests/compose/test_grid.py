@@ -18,6 +18,7 @@ FAMILIES = {
     "SpikingVGG": ("spiking_vgg5", {}),
     "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
     "STMixer": ("stmixer", {"depth": 2, "heads": 16}),
+    "HetSynMLP": ("hetsyn_mlp", {"hidden": (256, 128), "v_threshold": 0.5}),
     "SpikingDenseNet": ("spiking_densenet_bc", {"width": 1 / 8, "blocks": (2, 1, 2)}),
 }
 HEADS = [entry.name for entry in entries("head")]
