@@ -1,6 +1,7 @@
 """Registered models, narrow enough for tests."""
 
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -31,4 +32,7 @@ def norm(name: str, **arguments: Any) -> Any:
 def small(model: str, *, neurons: str = "lif", norms: str = "bn", **arguments: Any) -> nn.Module:
     """A registered model for images, a sixteenth as wide as published unless ``width`` is given."""
     arguments = {"in_shape": IMAGE, "num_classes": CLASSES, "width": 1 / 16} | arguments
-    return find("model", model).build(neuron=neuron(neurons), norm=norm(norms), **arguments)
+    build = find("model", model).build
+    parts = {"neuron": neuron(neurons), "norm": norm(norms)}
+    taken = signature(build).parameters  # a model may have neurons of its own
+    return build(**{name: part for name, part in parts.items() if name in taken}, **arguments)

@@ -46,8 +46,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dspike": {"samples": 4, "weights": 2},
     "event_bp": {"spikes_at_start": 0.1},  # what few outputs can fire in two steps
     "eicil": {"cycle": "IJ", "eta": 0.1},
+    "firing": {"rate": 0.1},
     "graded_mlp": {"grades": 2, "hidden": [256, 128]},
     "nerf": {"coarse": 4, "fine": 2, "width": 32, "depth": 3, "density_noise": 1.0},
+    "hetsyn_mlp": {"hidden": [256, 128], "v_threshold": 0.25},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
     "sub_bit": {"period": 1},
@@ -138,7 +140,13 @@ def configuration(chosen: dict[str, str]) -> Config:
     model = {"width": 0.125, **part(name["model"]), "T": 2, "neuron": neuron, "norm": name["norm"]}
     if name["weight"] != NONE:
         model["weight"] = part(name["weight"])
-    fits = {*inspect.signature(find("model", name["model"]).build).parameters, "readout"}
+    taken = inspect.signature(find("model", name["model"]).build).parameters
+    for kind in ("neuron", "norm"):
+        if kind not in taken and kind not in chosen:
+            del model[kind]  # it has its own
+    if "surrogate" in taken and "surrogate" in chosen:
+        model["surrogate"] = chosen["surrogate"]
+    fits = {*taken, "readout"}
     model |= {key: value for key, value in around.items() if key in fits - BASE.keys()}
     phase = {"loss": part(name["loss"]), "learner": part(name["learner"]), "epochs": 2}
     phase["callback"] = [] if name["callback"] == NONE else [part(name["callback"])]

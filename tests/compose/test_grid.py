@@ -19,6 +19,7 @@ FAMILIES = {
     "SpikingResNet": ("spiking_resnet20", {"width": 1 / 4}),
     "GradedMLP": ("graded_mlp", {"grades": 2, "hidden": (64,)}),
     "STMixer": ("stmixer", {"depth": 2, "heads": 16}),
+    "HetSynMLP": ("hetsyn_mlp", {"hidden": (256, 128), "v_threshold": 0.5}),
     "SpikingDenseNet": ("spiking_densenet_bc", {"width": 1 / 8, "blocks": (2, 1, 2)}),
 }
 HEADS = [entry.name for entry in entries("head")]

@@ -7,7 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from spikeloom.learning import Loss
-from spikeloom.losses import CountMSE, RateCrossEntropy, TemporalEfficientTraining
+from spikeloom.losses import (
+    CountMSE,
+    RateCrossEntropy,
+    SumCrossEntropy,
+    TemporalEfficientTraining,
+)
 from spikeloom.registry import entries
 
 # Losses on spike counts see spikes alone: test_counts.py.
@@ -40,6 +45,11 @@ def cross_entropy(logits, p):
 def test_rate_cross_entropy_is_that_of_the_mean_output():
     x, y = logits_seq(), classes()
     torch.testing.assert_close(RateCrossEntropy()(x, y), cross_entropy(x.mean(0), hot(y)))
+
+
+def test_sum_cross_entropy_takes_the_sum_over_steps_for_logits():
+    x, y = logits_seq(), classes()
+    torch.testing.assert_close(SumCrossEntropy()(x, y), cross_entropy(x.sum(0), hot(y)))
 
 
 def test_rate_cross_entropy_by_hand():

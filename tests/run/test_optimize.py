@@ -66,3 +66,18 @@ def test_optimizer_arguments_are_checked() -> None:
     for arguments in ({"lr": -1.0}, {"lr": "fast"}, {"lr": 0.1, "momentum": -1.0}, {"mu": 0.1}):
         with pytest.raises(ConfigError):
             build(Part.model_validate({"name": "sgd", **arguments}), "optimizer", weight)
+
+
+def test_cosine_may_stop_half_way_and_stay() -> None:
+    """HetSyn's on SHD: a cosine over 40 of 100 epochs, of which 38 are made."""
+    schedule = cosine(warmup=0.02, over=0.4, until=0.38)
+    assert schedule(0.02) == 1
+    assert schedule(0.21) == pytest.approx(0.5)
+    for share in (0.38, 0.5, 1.0):
+        assert schedule(share) == pytest.approx(0.0068, abs=1e-4)
+
+
+@pytest.mark.parametrize("ends", [{"over": 0.05}, {"until": 0.05}, {"over": 1.5}])
+def test_a_cosine_that_ends_before_its_warmup_is_refused(ends: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="after the warmup"):
+        cosine(warmup=0.1, **ends)

@@ -14,15 +14,19 @@ from spikeloom.functional import Decay
 from spikeloom.layers import (
     BatchNorm,
     Dropout,
+    GroupedSynapses,
+    HetSynLIF,
     ModerateDropout,
     Neuron,
     NoNorm,
     NoReadout,
     StepBatchNorm,
+    Synapses,
     Temporal,
     TernaryLIF,
     ThresholdBatchNorm,
 )
+from spikeloom.registry import Unsupported
 
 TORCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 NORMS = (BatchNorm, StepBatchNorm, *TORCH_NORMS)
@@ -31,6 +35,7 @@ PASSING = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
     Dropout, ModerateDropout, NoReadout,
 )  # fmt: skip
+CURRENTS = (Synapses, GroupedSynapses, HetSynLIF)
 KNOWN = (*MAPS, *POOLS, *NORMS, *PASSING, Temporal, nn.ReLU)
 
 
@@ -40,6 +45,11 @@ def tally_layer(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Ten
     Shape:
         x, out [M, *] of maps and pools, else [T, N, *]
     """
+    if isinstance(layer, CURRENTS):
+        raise Unsupported(
+            f"{name} ({type(layer).__name__}) keeps a current for every synapse, which decays at "
+            "every step; the account of operations knows no such work"
+        )
     shifts = isinstance(layer, NoNorm) and layer.bias is not None
     if isinstance(layer, PASSING) and not shifts:
         if out is not x:
