@@ -40,8 +40,8 @@ def family(build):
 
 def test_every_family_of_models_is_in_the_grid():
     found = {family(entry.build) for entry in entries("model")}
-    # a file is no family; rays and spike trains are no images: tests/models/test_nerf.py and others
-    assert found - {"nir_model", "NeRF", "HetSynMLP"} == set(FAMILIES)
+    # a file is no family; rays are no images: tests/models/test_nerf.py
+    assert found - {"nir_model", "NeRF"} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from spikeloom.layers import Synapses
 from spikeloom.learning import Batch, Loss, Metrics, Progress, of_batch
 
 
@@ -25,8 +26,9 @@ class HeadedLearner:
     """Descends the loss of the model and that of a head which only training knows."""
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        *_, last = (module for module in model.modules() if isinstance(module, nn.Linear))
-        return Headed(model, last.out_features)
+        maps = (nn.Linear, Synapses)
+        *_, last = (module for module in model.modules() if isinstance(module, maps))
+        return Headed(model, len(last.weight))
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         assert isinstance(model, Headed)
