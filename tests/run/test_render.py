@@ -183,7 +183,7 @@ def test_a_perceptual_distance_that_is_not_there_is_refused(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(pictures, "import_module", missing)
-    with pytest.raises(Unsupported, match=r"spikeloom\[lpips\]"):
+    with pytest.raises(Unsupported, match=r"spikeloom\[torchmetrics\]"):
         pictures.lpips()
 
 
