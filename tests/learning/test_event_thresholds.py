@@ -18,7 +18,7 @@ from spikeloom.layers import (
 from spikeloom.learning import Batch, EventBP
 from spikeloom.learning.event_thresholds import calibrate, transfer
 from spikeloom.losses import CountPlus
-from spikeloom.run.stage import rehearse
+from spikeloom.run.rehearse import rehearse
 from tests.compose import composition
 from tests.learning.timed_networks import START, batch, neurons, vgg
 

@@ -18,7 +18,7 @@ from spikeloom.run.distributed import Processes
 from spikeloom.run.imported import import_weights
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import BEST, CONFIG, LAST, RESULT, stored_config
-from spikeloom.run.stage import rehearse
+from spikeloom.run.rehearse import rehearse
 from spikeloom.run.task import prepare
 from spikeloom.run.teacher import TEACHER, teacher_config
 from tests.run.recipe import tiny

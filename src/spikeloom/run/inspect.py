@@ -16,7 +16,7 @@ from spikeloom.kernels import explain, operator_of
 from spikeloom.layers import Neuron, OverTime, Temporal
 from spikeloom.run.build import bind, build
 from spikeloom.run.config import Config
-from spikeloom.run.stage import check
+from spikeloom.run.rehearse import check
 from spikeloom.run.task import network, read
 
 # What is known of a data set without its files: (C, H, W) and the number of classes.

@@ -42,7 +42,7 @@ from spikeloom.run.record import (
     write_config,
     write_json,
 )  # fmt: skip
-from spikeloom.run.stage import rehearse
+from spikeloom.run.rehearse import rehearse
 from spikeloom.run.start import start_from
 from spikeloom.run.task import RECORDED, Task, device_of, prepare
 from spikeloom.run.teach import rehearse_teacher, taught_by, teach

@@ -14,7 +14,7 @@ from spikeloom.run.build import bind
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import BEST, CONFIG, ENVIRONMENT, LAST, METRICS, RESULT, stored_config
-from spikeloom.run.stage import rehearse
+from spikeloom.run.rehearse import rehearse
 from spikeloom.run.task import Task, network, placed, prepare
 from spikeloom.run.teacher import TEACHER, finished, teacher_config
 
