@@ -129,6 +129,11 @@ class Learner(Protocol):
     ``steps``, a generator, instead of ``step``. At every ``yield`` it leaves gradients, and nothing
     of the model swapped; the loop makes a whole update of them, empties ``.grad`` and goes on. The
     last metrics stand for the batch.
+
+    A learner whose ``online`` is true changes the model itself, sample after sample, as local rules
+    do: its ``step`` leaves no gradients, and the phase has ``optimizer = "none"``. Random numbers
+    come from torch's global generator, and everything else that it remembers lies in buffers, so
+    that a resumed run goes on exactly.
     """
 
     def prepare(self, model: nn.Module) -> nn.Module:

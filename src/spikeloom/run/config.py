@@ -102,6 +102,9 @@ class Phase(Strict):
     if_better: StrictBool = Field(
         False, description="training ends before it if the phase before did not gain in validation"
     )
+    patience: StrictInt | None = Field(
+        None, ge=1, description="epochs without a better validation that end the phase"
+    )
     accumulate: StrictInt = Field(1, ge=1, description="batches whose gradients make one update")
     clip_norm: StrictFloat | None = Field(None, gt=0)
     no_decay: tuple[str, ...] = Field((), description="parameter name patterns without decay")

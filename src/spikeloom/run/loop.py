@@ -63,7 +63,7 @@ class Training:
         """Train to the end of the last phase; returns the model to evaluate."""
         self.clock = self.saved = time.monotonic()
         while True:
-            while self.state.epoch < self.stage.phase.epochs:
+            while self.state.epoch < self.stage.phase.epochs and not self._tired():
                 self._epoch()
             if self.state.phase + 1 == len(self.phases) or self._stops():
                 return self.stage.plain()
@@ -147,6 +147,23 @@ class Training:
             f"{left} of {len(self.phases)} phases not trained: validation {measure.key} was "
             f"{measure.text(then)} after phase {state.phase} and {measure.text(now)} after phase "
             f"{state.phase + 1}, which stays in the last weights; the best ones are those before"
+        )
+        self._save()
+        return True
+
+    def _tired(self) -> bool:
+        """Whether the phase ends here because so many epochs brought no better validation."""
+        patience, measure = self.stage.phase.patience, self.task.measure
+        lines = [line for line in self.state.history if line["phase"] == self.state.phase]
+        if not patience or len(lines) <= patience:
+            return False
+        ranks = [measure.rank(line["val"][measure.key]) for line in lines]
+        best = ranks.index(max(ranks))
+        if len(lines) - 1 - best < patience:
+            return False
+        lines[-1]["stopped"] = (
+            f"phase {self.state.phase} ended after {len(lines)} of {self.stage.phase.epochs} "
+            f"epochs: none of the last {patience} was better than epoch {best + 1}"
         )
         self._save()
         return True

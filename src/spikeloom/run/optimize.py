@@ -25,6 +25,12 @@ for _name, _optimizer in {
     register("optimizer", _name, summary=f"torch.optim.{_optimizer.__name__}")(_optimizer)
 
 
+@register("optimizer", "none")
+def none(parameters: Sequence[Any]) -> torch.optim.Optimizer:
+    """For learners that change the network themselves."""
+    return torch.optim.SGD([nn.Parameter(torch.zeros(0))], lr=0.0)
+
+
 @dataclass(frozen=True)
 class Special:
     """Parameters that are trained otherwise than the rest.

@@ -92,7 +92,7 @@ def _try(task: Task, stage: Stage, item: Item, epoch: int) -> bool:
         for metrics in stage.learn(batch, at):
             stage.increase(metrics.increments)
             graded = any(parameter.grad is not None for parameter in stage.model.parameters())
-            moved = moved or graded or bool(metrics.increments)
+            moved = moved or graded or bool(metrics.increments) or stage.online
     want = (task.config.model.T, len(item[1]), task.source.outputs)
     if not answers(metrics.logits_seq, want):
         raise ValueError(

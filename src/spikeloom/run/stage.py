@@ -76,6 +76,11 @@ class Stage:
         return self.learner.finish(self.judged())
 
     @property
+    def online(self) -> bool:
+        """Whether the learner changes the model itself."""
+        return bool(getattr(self.learner, "online", False))
+
+    @property
     def stepping(self) -> bool:
         """Whether the learner makes several updates of one batch."""
         return bool(getattr(self.learner, "stepping", False))
@@ -228,6 +233,7 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
         torch.amp.GradScaler(task.device.type, enabled=task.config.run.precision == "fp16"),
     )
+    _check_online(task, stage)
     if stage.stepping and phase.accumulate > 1:
         raise ConfigError(
             f"{phase.learner.name} makes an update at every step of a batch, so the gradients of "
@@ -236,6 +242,36 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     for callback in stage.callbacks.values():
         callback.apply(model)
     return stage
+
+
+def _check_online(task: Task, stage: Stage) -> None:
+    """Refuse what only gradients could be meant by, where a learner changes the model itself."""
+    phase, name = stage.phase, stage.phase.learner.name
+    if stage.online != (phase.optimizer.name == "none"):
+        raise ConfigError(
+            f'{name} changes the network itself; set optimizer = "none"'
+            if stage.online
+            else f'{name} leaves gradients, and optimizer = "none" would do nothing with them; '
+            'choose one, as optimizer = { name = "adam", lr = 1e-3 }'
+        )
+    if not stage.online:
+        return
+    for setting, given in {
+        "accumulate": phase.accumulate > 1,
+        "clip_norm": phase.clip_norm is not None,
+        "ema": phase.ema is not None,
+        "run.precision": task.config.run.precision in ("bf16", "fp16"),
+    }.items():
+        if given:
+            raise ConfigError(
+                f"{name} changes the network itself, sample after sample, and leaves no gradients "
+                f"that {setting} is about; take {setting} out"
+            )
+    if task.procs.world > 1:
+        raise ConfigError(
+            f"{name} learns from one sample after the other, which {task.procs.world} processes "
+            "cannot share; start one process for each run"
+        )
 
 
 def _check_targets(task: Task, phase: Phase, loss: Loss) -> None:

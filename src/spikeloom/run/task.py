@@ -159,6 +159,11 @@ def prepare(
             f"augmentation changes images, and {source.name} has samples of shape {source.shape}; "
             "take data.augment out"
         )
+    if data.val == 0 and any(phase.patience for phase in config.phase):
+        raise ConfigError(
+            "patience needs a validation split to judge epochs by: set data.val > 0, or leave it "
+            "out"
+        )
     if data.val == 0 and any(phase.if_better for phase in config.phase):
         raise ConfigError(
             "if_better needs a validation split to judge a phase by: set data.val > 0, or leave it "
