@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spikeloom.report.summary import summary
 from spikeloom.run.config import ConfigError
 from spikeloom.run.record import RESULT
 from spikeloom.run.study import load_study, studies, value_name
@@ -182,6 +183,9 @@ def test_a_sweep_tunes_on_the_baseline_and_pairs_all_arms(tmp_path: Path) -> Non
     repeat = sweep(study, tmp_path / "out", jobs=0)
     assert repeat == done
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    older = repeat.folders[0] / "config.toml"
+    older.write_text(older.read_text().replace("passes = 1\n", ""))  # made before there was such
+    assert summary(sweep(study, tmp_path / "out", jobs=0).folders, "bn").count("\n") == 4
     with pytest.raises(ConfigError, match="other settings"):
         sweep(load_study(written(tmp_path), [*SMALL, "model.T=3"]), tmp_path / "out", jobs=0)
 

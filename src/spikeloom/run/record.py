@@ -117,9 +117,10 @@ def stored_config(folder: Path) -> Config:
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Store the resolved configuration."""
-    tree = config.model_dump(mode="json", exclude_none=True)
-    write_file(folder / CONFIG, tomli_w.dumps(tree).encode())
+    """Store the resolved configuration; a file that says the same is left alone."""
+    text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)).encode()
+    if not (folder / CONFIG).exists() or (folder / CONFIG).read_bytes() != text:
+        write_file(folder / CONFIG, text)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,7 +19,7 @@ from spikeloom.run.config import Config, ConfigError, full_name
 from spikeloom.run.inspect import built
 from spikeloom.run.measures import measure
 from spikeloom.run.parallel import each
-from spikeloom.run.record import CONFIG, RESULT, stored_config
+from spikeloom.run.record import CONFIG, RESULT, stored_config, write_config
 from spikeloom.run.study import Arm, Study, value_name
 from spikeloom.run.teacher import TEACHER, teacher_config
 
@@ -128,11 +128,15 @@ def _job(study: Study, arm: Arm, seed: int, value: Any, out: Path) -> Job:
     place = out / arm.name / ("" if value is None else value_name(value)) / f"seed{seed}"
     recipe = full_name(study.recipe_of(arm))
     job = Job(place, arm.name, seed, value, recipe, study.config(arm, seed, value))
-    if (place / CONFIG).exists() and _plain(stored_config(place)) != _plain(job.config):
+    if not (place / CONFIG).exists():
+        return job
+    stored = stored_config(place)
+    if _plain(stored) != _plain(job.config):
         raise ConfigError(
             f"{place} holds a run of other settings than the study gives this arm; "
             "choose another --out, or remove it"
         )
+    write_config(place, stored)  # with settings that came with a later version, at their defaults
     return job
 
 
