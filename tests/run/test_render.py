@@ -9,6 +9,7 @@ from PIL import Image
 
 from spikeloom.data import Views, blender
 from spikeloom.registry import Unsupported
+from spikeloom.report import read_run, write_report
 from spikeloom.run import pictures
 from spikeloom.run.config import ConfigError, validate
 from spikeloom.run.energy import account
@@ -50,6 +51,17 @@ def test_a_run_on_rays_goes_by_psnr(scene):
     assert result["splits"]["val"]["count"] == 144
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["update"] for line in lines] == [2, 4]
+
+
+def test_the_report_shows_the_first_test_view_beside_the_picture(scene, tmp_path):
+    root, folder = scene
+    fit = read_run(folder).fit
+    render(folder, Wanted(views=1, depth=False), out=tmp_path, root=root)
+    with Image.open(tmp_path / "view_000.png") as picture:
+        assert np.array_equal(fit.predictions["1"], np.array(picture))
+    want = picture_of(blender(root, side=12).test.pictures[0])
+    assert np.array_equal(fit.target, np.array(want))
+    assert "Pictures of 12 x 12 pixels: target, fit." in write_report(folder).read_text()
 
 
 def test_test_views_are_written_and_scored(scene, tmp_path):

@@ -76,7 +76,10 @@ def blender(
         train = _with(train, held)
     test = read("test", first_views=test_views)
     plan = ray_plan(rays, updates, crop, train.size)
-    return Source("blender", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan)
+    return Source(
+        "blender", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan,
+        plot=test.drawn(),
+    )  # fmt: skip
 
 
 def _base(root: Path, scene: str) -> Path:

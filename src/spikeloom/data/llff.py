@@ -100,7 +100,10 @@ def llff(
         for part in (~held, held)
     )  # fmt: skip
     plan = ray_plan(rays, updates, 0, train.size)
-    return Source("llff", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan)
+    return Source(
+        "llff", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan,
+        plot=test.drawn(),
+    )  # fmt: skip
 
 
 def _base(root: Path, scene: str) -> Path:

@@ -72,5 +72,6 @@ def tiny_nerf(
     )
     plan = ray_plan(rays, updates, crop, train.size)
     return Source(
-        "tiny_nerf", train, test, (RAY,), files=found.digests, measure="psnr", outputs=3, plan=plan
-    )
+        "tiny_nerf", train, test, (RAY,), files=found.digests, measure="psnr", outputs=3, plan=plan,
+        plot=test.drawn(),
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from spikeloom.data.source import Plot
 from spikeloom.functional.radiance import pixel_rays, ray_vectors, to_ndc, view_of
 
 MakePath = Callable[[int], Tensor]
@@ -77,6 +78,10 @@ class Views:
             pose [3, 4] -> [H * W, 11]
         """
         return self._rays(pose, torch.arange(self.pixels))
+
+    def drawn(self) -> Plot:
+        """The first view, for reports to draw beside what a network makes of it."""
+        return Plot(self.seen_from(self.poses[0]), self.pictures[0].flatten(0, 1), size=self.size)
 
     def _rays(self, pose: Tensor, pixel: Tensor) -> Tensor:
         row, column = pixel // self.size[1], pixel % self.size[1]
