@@ -153,6 +153,15 @@ def test_levels_are_rounded_and_clamped():
     )
 
 
+def test_energy_is_counted_on_rays_of_all_views(scene, monkeypatch):
+    root, folder = scene
+    seen = []
+    read = Views.__getitems__
+    monkeypatch.setattr(Views, "__getitems__", lambda self, at: seen.extend(at) or read(self, at))
+    account(folder, samples=16, root=root)
+    assert {0, 18, 270} <= set(seen)  # every eighteenth of 288
+
+
 def test_energy_counts_rays_in_both_alphabets(scene):
     root, folder = scene
     found = account(folder, samples=16, root=root)
