@@ -14,7 +14,13 @@ from spikeloom.run.build import build
 from spikeloom.run.config import Config
 from spikeloom.run.distributed import Processes
 from spikeloom.run.evaluate import (
-    RATED, evaluate, evenly, firing_rates, rated_images, sample, watched,
+    RATED,
+    evaluate,
+    evenly,
+    firing_rates,
+    rated_images,
+    sample,
+    watched,
 )  # fmt: skip
 from spikeloom.run.task import Task, prepare
 from tests.run.recipe import tiny
