@@ -11,11 +11,15 @@ from spikeloom.data import Views, blender
 from spikeloom.registry import Unsupported
 from spikeloom.report import read_run, write_report
 from spikeloom.run import pictures
+from spikeloom.run.checkpoint import load_state
 from spikeloom.run.config import ConfigError, validate
+from spikeloom.run.distributed import Processes
 from spikeloom.run.energy import account
+from spikeloom.run.loop import Training
 from spikeloom.run.pictures import likeness, picture_of
 from spikeloom.run.render import Wanted, render
-from spikeloom.run.session import train
+from spikeloom.run.session import resume_folder, train
+from spikeloom.run.task import prepare
 from tests.data.scenes import write_blender
 from tests.run.recipe import tiny
 
@@ -208,13 +212,65 @@ def test_a_perceptual_distance_that_is_not_there_is_refused(monkeypatch):
         pictures.lpips()
 
 
-def test_a_resumed_run_draws_the_rays_of_the_uninterrupted_one(scene, tmp_path):
+def test_a_run_interrupted_within_an_epoch_draws_the_rays_of_the_whole_one(
+    scene, tmp_path, monkeypatch
+):
     root, folder = scene
-    again = tmp_path / "again"
-    first = configuration()
-    train(first, again, root=root)
-    ours, theirs = ((f / "metrics.jsonl").read_text().splitlines() for f in (folder, again))
-    assert [json.loads(a)["train"] for a in ours] == [json.loads(b)["train"] for b in theirs]
+    update, calls = Training._update, []
+
+    def stopping(self, group, progress):
+        calls.append(None)
+        if len(calls) == 4:  # the second of the second epoch
+            raise KeyboardInterrupt
+        return update(self, group, progress)[0], len(calls) == 3
+
+    monkeypatch.setattr(Training, "_update", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(configuration(), tmp_path / "cut", root=root)
+    monkeypatch.setattr(Training, "_update", update)
+    resume_folder(tmp_path / "cut", root=root)
+    whole, cut = (
+        [
+            json.loads(line) | {"seconds": 0}
+            for line in (f / "metrics.jsonl").read_text().splitlines()
+        ]
+        for f in (folder, tmp_path / "cut")
+    )
+    assert whole == cut
+    ours, theirs = (load_state(f / "last.safetensors")[0] for f in (folder, tmp_path / "cut"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours.keys() | theirs.keys())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp64"])
+def test_other_precisions_train_and_render(scene, tmp_path, precision):
+    root, folder = scene
+    config = configuration()
+    run = config.run.model_copy(update={"precision": precision})
+    train(config.model_copy(update={"run": run}), tmp_path / "run", root=root)
+    found = render(tmp_path / "run", Wanted(views=1), root=root)
+    want = render(folder, Wanted(views=1), out=tmp_path / "fp32", root=root)
+    assert found["psnr"] == pytest.approx(want["psnr"], abs=0.2)
+
+
+@pytest.mark.parametrize("white", [True, False])
+def test_the_model_has_the_background_of_the_data(scene, white):
+    root, _ = scene
+    tree = configuration().model_dump(mode="json", exclude_none=True)
+    tree["data"]["white"] = white
+    task = prepare(validate(tree), Processes(), torch.device("cpu"), root)
+    assert task.model.white is white
+    tree["model"]["white"] = not white  # asked for
+    task = prepare(validate(tree), Processes(), torch.device("cpu"), root)
+    assert task.model.white is not white
+
+
+def test_another_validation_split_than_the_views_of_it_is_refused(scene, tmp_path):
+    root, _ = scene
+    tree = configuration().model_dump(mode="json", exclude_none=True)
+    tree["data"]["val"] = 100
+    with pytest.raises(ConfigError, match="set val = 144"):
+        train(validate(tree), tmp_path / "run", root=root)
+    assert not (tmp_path / "run").exists()
 
 
 def test_views_know_a_path_around_them(scene):
