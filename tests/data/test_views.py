@@ -58,6 +58,9 @@ def test_validation_views_come_last_and_are_split_off_whole(tmp_path):
     write_blender(tmp_path)
     source = blender(tmp_path, side=12, val_views=1)
     cut = split(source, val=144)
+    for other in ({"val": 100}, {"val": 144, "val_from": "random"}):
+        with pytest.raises(ValueError, match="set val = 144 and val_from = 'last'"):
+            split(source, **other)
     assert cut.val.tolist() == list(range(3 * 144, 4 * 144))
     held = blender(tmp_path, side=12).train
     assert torch.equal(source.train.pictures[:3], held.pictures)
@@ -212,6 +215,74 @@ def test_damaged_llff_scenes_are_refused(tmp_path):
         llff(tmp_path, height=12)
     np.save(base / "poses_bounds.npy", np.zeros((9, 15)))
     with pytest.raises(ValueError, match=r"expected \[V, 17\]"):
+        llff(tmp_path, height=12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((6, 10))}, r"shapes \(\(6, 10\)"),
+        ({"images": np.zeros((6, 10, 10, 3), dtype=np.uint8)}, "expected fractions"),
+        ({"images": np.full((6, 10, 10, 3), 255.0)}, "levels from 0 to 1, got 255 to 255"),
+        ({"poses": np.zeros((6, 4))}, r"\[V, 4, 4\]"),
+        ({"poses": np.zeros((5, 4, 4))}, r"\[V, 4, 4\]"),
+        ({"focal": np.array([1.0, 2.0])}, "one number"),
+        ({"focal": np.array(-1.0)}, "focal length must be > 0"),
+    ],
+)
+def test_a_file_of_other_arrays_is_refused(tmp_path, change, message):
+    path = write_tiny_nerf(tmp_path)
+    with np.load(path) as arrays:
+        np.savez(path, **{**arrays, **change})
+    with pytest.raises(ValueError, match=message):
+        tiny_nerf(tmp_path, test_views=2)
+
+
+def test_files_that_are_missing_are_named_with_what_to_do(tmp_path):
+    base = write_blender(tmp_path)
+    (base / "transforms_val.json").unlink()
+    with pytest.raises(FileNotFoundError, match="put it there, or set val_views = 0"):
+        blender(tmp_path, side=12, val_views=1)
+    (base / "train" / "r_1.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"picture .*r_1\.png is missing; put it there"):
+        blender(tmp_path, side=12)
+
+
+def test_views_that_are_not_square_are_not_squashed(tmp_path):
+    base = write_blender(tmp_path)
+    for path in base.rglob("*.png"):
+        Image.new("RGBA", (24, 12)).save(path)
+    with pytest.raises(ValueError, match="12 x 24 pixels, which 12 x 12 would squash"):
+        blender(tmp_path, side=12)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [(4, 0.0, "not > 0"), (14, 0.0, "not > 0"), (15, -1.0, "in front of"), (16, 1.0, "beyond it")],
+)
+def test_llff_numbers_out_of_range_are_refused(tmp_path, column, value, message):
+    base = write_llff(tmp_path)
+    rows = np.load(base / "poses_bounds.npy")
+    rows[3, column] = value
+    np.save(base / "poses_bounds.npy", rows)
+    with pytest.raises(ValueError, match=message):
+        llff(tmp_path, height=12)
+
+
+def test_an_llff_camera_that_looks_back_is_refused_when_read(tmp_path):
+    base = write_llff(tmp_path)
+    rows = np.load(base / "poses_bounds.npy")
+    pose = rows[3, :15].reshape(3, 5)
+    pose[:, :3] = pose[:, :3] @ np.diag([1, -1, -1])  # half a turn
+    np.save(base / "poses_bounds.npy", rows)
+    with pytest.raises(ValueError, match="in front of all cameras"):
+        llff(tmp_path, height=12)
+
+
+def test_an_llff_picture_that_is_none_is_refused(tmp_path):
+    base = write_llff(tmp_path)
+    (base / "images_8" / "image000.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"image000\.png was not decoded"):
         llff(tmp_path, height=12)
 
 

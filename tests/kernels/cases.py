@@ -65,6 +65,9 @@ OPTIONS = {
     "lif": COMMON | SPIKING,
     "lif_mean": COMMON | SPIKING,
     "ternary_lif": COMMON | SPIKING | {"gap": VALUES},
+    "ternary_spike": COMMON
+    | SPIKING
+    | {"reset": (("hard", 0.0), ("soft", 0.0), ("none", 0.0)), "amplitude": VALUES},
     "alif": COMMON
     | SPIKING
     | {"second": VALUES, "second_decay_input": (False, True), "beta": VALUES},
@@ -171,7 +174,10 @@ def sequence(draw: Draw, name: str) -> Tensor:
     return draw.leaf("x", draw.numbers((T, *step)))
 
 
-STATES = {"lif": 1, "lif_mean": 1, "ternary_lif": 1, "li": 1, "alif": 2, "cuba_lif": 2}
+STATES = {
+    "lif": 1, "lif_mean": 1, "ternary_lif": 1, "ternary_spike": 1, "li": 1, "alif": 2,
+    "cuba_lif": 2,
+}  # fmt: skip
 
 
 def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -195,10 +201,14 @@ def arguments(op: str, row: dict[str, Any], draw: Draw) -> tuple[tuple[Any, ...]
         options["beta"] = draw.value("beta", row["beta"], step, 0.1, 0.6)
     if op == "ternary_lif":
         options["gap"] = draw.value("gap", row["gap"], step, 0.3, 1.5)
+    if op == "ternary_spike":
+        options["amplitude"] = draw.value("amplitude", row["amplitude"], step, 0.5, 1.5)
     if op != "li":
         options["reset"], options["v_reset"] = row["reset"]
         options["v_threshold"] = draw.value("v_threshold", row["v_threshold"], step, 0.5, 1.2)
         options |= {name: row[name] for name in ("detach_reset", "strict", "surrogate")}
+    if op == "ternary_spike":
+        del options["v_reset"]  # between two thresholds it is 0
     return (x_seq, states), options
 
 

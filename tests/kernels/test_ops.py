@@ -7,6 +7,7 @@ from torch import library, nn
 from spikeloom.functional import factor
 from spikeloom.kernels import door, use
 from spikeloom.kernels.cpu import native
+from spikeloom.kernels.cpu.neurons import ONE_POTENTIAL
 from spikeloom.kernels.cpu.ops import KINDS, NOTHING, POTENTIAL, Numbers, Options
 from spikeloom.layers import ALIF, LI, LIF, OverTime, ParametricLIF
 
@@ -28,7 +29,7 @@ def test_registration(kind, learnt):
     state = torch.randn(3, 5, requires_grad=True)
     second = torch.randn(3, 5, requires_grad=True) if two else None
     keep = torch.full((5,), 0.5, requires_grad=True) if learnt else None
-    trace = POTENTIAL if kind in ("lif", "ternary_lif") else NOTHING
+    trace = POTENTIAL if kind in ONE_POTENTIAL else NOTHING
     x_seq = torch.randn(4, 3, 5, requires_grad=True)
     values = keep, None, None, None
     operator = getattr(torch.ops.spikeloom, kind).default

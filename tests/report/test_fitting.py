@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from spikeloom.report import RunFolderError, read_run, write_report
+from spikeloom.report import RunFolderError, compare, read_run, write_compare, write_report
 from spikeloom.report.fit import Fit
 from spikeloom.report.fitting import amplitudes, pictures, residuals, spectra
 
@@ -56,3 +56,26 @@ def test_a_fit_of_other_shapes_is_refused(write_run):
     (folder / "fit.safetensors").write_bytes(b"no tensors")
     with pytest.raises(RunFolderError, match="does not hold a fit"):
         read_run(folder)
+
+
+def test_a_comparison_sets_what_arms_make_of_one_picture_side_by_side(write_run, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    folders = [write_run(f"{arm}-{seed}", result={"recipe": arm, "seed": seed})
+               for arm in ("a", "b") for seed in (1, 0)]  # fmt: skip
+    for at, folder in enumerate(folders):
+        fits = {"target": pixels, "prediction/1": pixels, "prediction/2": pixels + np.uint8(at)}
+        save_file(fits, folder / "fit.safetensors")
+    found = compare(folders)
+    assert [*found.pictures] == ["target", "a", "b"]
+    for arm, at in (("target", 0), ("a", 1), ("b", 3)):  # the last grade of seed 0
+        assert np.array_equal(found.pictures[arm], pixels + np.uint8(at))
+    assert "pictures" not in found.to_json()
+    page = write_compare(found, tmp_path / "page.html").read_text()
+    assert "Pictures of 6 x 4 pixels: target, a, b." in page
+
+    save_file({"target": pixels + np.uint8(1), "prediction/1": pixels},
+              folders[1] / "fit.safetensors")  # fmt: skip
+    assert compare(folders).pictures == {}
+    (folders[1] / "fit.safetensors").unlink()
+    assert compare(folders).pictures == {}
+    assert "<image" not in write_compare(compare(folders), tmp_path / "page.html").read_text()

@@ -13,7 +13,15 @@ from spikeloom.run import session
 from spikeloom.run.build import build
 from spikeloom.run.config import Config
 from spikeloom.run.distributed import Processes
-from spikeloom.run.evaluate import RATED, evaluate, firing_rates, rated_images, sample, watched
+from spikeloom.run.evaluate import (
+    RATED,
+    evaluate,
+    evenly,
+    firing_rates,
+    rated_images,
+    sample,
+    watched,
+)  # fmt: skip
 from spikeloom.run.task import Task, prepare
 from tests.run.recipe import tiny
 
@@ -113,3 +121,23 @@ def test_rates_are_means_over_batches_no_larger_than_those_of_training() -> None
 @pytest.mark.parametrize(("test", "count"), [(60, 60), (300, RATED)])
 def test_rates_say_how_many_images_they_come_from(test: int, count: int) -> None:
     assert rated_images(task_of(tiny(data__test=test))) == count
+
+
+def test_some_samples_are_spread_over_all_of_them() -> None:
+    """Pixels of a view lie side by side, and folders hold a class after the other."""
+    at = torch.arange(100, 110)
+    assert evenly(at, 4).tolist() == [100, 102, 105, 107]
+    assert evenly(at, 99).tolist() == evenly(at, 10).tolist() == at.tolist()
+    assert evenly(at[:0], 4).tolist() == []
+
+
+def test_rates_are_of_samples_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(tiny(data__test=300))
+    seen: list[int] = []
+    read = type(task.source.test).__getitems__
+    monkeypatch.setattr(
+        type(task.source.test), "__getitems__", lambda self, at: seen.extend(at) or read(self, at)
+    )
+    firing_rates(task, task.model)
+    assert len(seen) == RATED
+    assert seen[-1] > 290

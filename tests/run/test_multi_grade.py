@@ -181,9 +181,10 @@ def test_double_precision_goes_through_a_whole_run(tmp_path):
         ({"name": "tiles", "augment": [{"name": "flip"}]}, "set cache = false"),
         ({"phases": [{**PHASE, "callback": ["spiking"]}]}, "callbacks look at the samples"),
         ({"phases": [{**PHASE, "loss": "rate_ce"}]}, "choose a loss of numbers"),
-        ({"phases": [PHASE, {**PHASE, "if_better": True}], "val": 0}, "if_better needs"),
+        ({"phases": [PHASE, {**PHASE, "if_better": True}], "val": 0, "held": 0}, "if_better needs"),
         ({"phases": [{**PHASE, "learner": {"name": "mgdl", "nth": 1}}]}, "unknown argument 'nth'"),
         ({"setting": 7}, "there are 1 to 4"),
+        ({"val": 15}, "set val = 16"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(tmp_path, change, message):

@@ -9,12 +9,17 @@ from PIL import Image
 
 from spikeloom.data import Views, blender
 from spikeloom.registry import Unsupported
+from spikeloom.report import read_run, write_report
 from spikeloom.run import pictures
+from spikeloom.run.checkpoint import load_state
 from spikeloom.run.config import ConfigError, validate
+from spikeloom.run.distributed import Processes
 from spikeloom.run.energy import account
+from spikeloom.run.loop import Training
 from spikeloom.run.pictures import likeness, picture_of
 from spikeloom.run.render import Wanted, render
-from spikeloom.run.session import train
+from spikeloom.run.session import resume_folder, train
+from spikeloom.run.task import prepare
 from tests.data.scenes import write_blender
 from tests.run.recipe import tiny
 
@@ -50,6 +55,17 @@ def test_a_run_on_rays_goes_by_psnr(scene):
     assert result["splits"]["val"]["count"] == 144
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["update"] for line in lines] == [2, 4]
+
+
+def test_the_report_shows_the_first_test_view_beside_the_picture(scene, tmp_path):
+    root, folder = scene
+    fit = read_run(folder).fit
+    render(folder, Wanted(views=1, depth=False), out=tmp_path, root=root)
+    with Image.open(tmp_path / "view_000.png") as picture:
+        assert np.array_equal(fit.predictions["1"], np.array(picture))
+    want = picture_of(blender(root, side=12).test.pictures[0])
+    assert np.array_equal(fit.target, np.array(want))
+    assert "Pictures of 12 x 12 pixels: target, fit." in write_report(folder).read_text()
 
 
 def test_test_views_are_written_and_scored(scene, tmp_path):
@@ -141,6 +157,15 @@ def test_levels_are_rounded_and_clamped():
     )
 
 
+def test_energy_is_counted_on_rays_of_all_views(scene, monkeypatch):
+    root, folder = scene
+    seen = []
+    read = Views.__getitems__
+    monkeypatch.setattr(Views, "__getitems__", lambda self, at: seen.extend(at) or read(self, at))
+    account(folder, samples=16, root=root)
+    assert {0, 18, 270} <= set(seen)  # every eighteenth of 288
+
+
 def test_energy_counts_rays_in_both_alphabets(scene):
     root, folder = scene
     found = account(folder, samples=16, root=root)
@@ -187,13 +212,65 @@ def test_a_perceptual_distance_that_is_not_there_is_refused(monkeypatch):
         pictures.lpips()
 
 
-def test_a_resumed_run_draws_the_rays_of_the_uninterrupted_one(scene, tmp_path):
+def test_a_run_interrupted_within_an_epoch_draws_the_rays_of_the_whole_one(
+    scene, tmp_path, monkeypatch
+):
     root, folder = scene
-    again = tmp_path / "again"
-    first = configuration()
-    train(first, again, root=root)
-    ours, theirs = ((f / "metrics.jsonl").read_text().splitlines() for f in (folder, again))
-    assert [json.loads(a)["train"] for a in ours] == [json.loads(b)["train"] for b in theirs]
+    update, calls = Training._update, []
+
+    def stopping(self, group, progress):
+        calls.append(None)
+        if len(calls) == 4:  # the second of the second epoch
+            raise KeyboardInterrupt
+        return update(self, group, progress)[0], len(calls) == 3
+
+    monkeypatch.setattr(Training, "_update", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(configuration(), tmp_path / "cut", root=root)
+    monkeypatch.setattr(Training, "_update", update)
+    resume_folder(tmp_path / "cut", root=root)
+    whole, cut = (
+        [
+            json.loads(line) | {"seconds": 0}
+            for line in (f / "metrics.jsonl").read_text().splitlines()
+        ]
+        for f in (folder, tmp_path / "cut")
+    )
+    assert whole == cut
+    ours, theirs = (load_state(f / "last.safetensors")[0] for f in (folder, tmp_path / "cut"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours.keys() | theirs.keys())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp64"])
+def test_other_precisions_train_and_render(scene, tmp_path, precision):
+    root, folder = scene
+    config = configuration()
+    run = config.run.model_copy(update={"precision": precision})
+    train(config.model_copy(update={"run": run}), tmp_path / "run", root=root)
+    found = render(tmp_path / "run", Wanted(views=1), root=root)
+    want = render(folder, Wanted(views=1), out=tmp_path / "fp32", root=root)
+    assert found["psnr"] == pytest.approx(want["psnr"], abs=0.2)
+
+
+@pytest.mark.parametrize("white", [True, False])
+def test_the_model_has_the_background_of_the_data(scene, white):
+    root, _ = scene
+    tree = configuration().model_dump(mode="json", exclude_none=True)
+    tree["data"]["white"] = white
+    task = prepare(validate(tree), Processes(), torch.device("cpu"), root)
+    assert task.model.white is white
+    tree["model"]["white"] = not white  # asked for
+    task = prepare(validate(tree), Processes(), torch.device("cpu"), root)
+    assert task.model.white is not white
+
+
+def test_another_validation_split_than_the_views_of_it_is_refused(scene, tmp_path):
+    root, _ = scene
+    tree = configuration().model_dump(mode="json", exclude_none=True)
+    tree["data"]["val"] = 100
+    with pytest.raises(ConfigError, match="set val = 144"):
+        train(validate(tree), tmp_path / "run", root=root)
+    assert not (tmp_path / "run").exists()
 
 
 def test_views_know_a_path_around_them(scene):

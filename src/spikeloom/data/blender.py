@@ -13,7 +13,7 @@ from torch import Tensor
 from spikeloom.data.files import data_root
 from spikeloom.data.ray_plan import RayOrder, ray_plan
 from spikeloom.data.source import Source
-from spikeloom.data.views import Views, first, on, read_pictures
+from spikeloom.data.views import Views, first, on, read_pictures, scene_folder
 from spikeloom.functional.radiance import RAY, orbit
 from spikeloom.functional.radiance.sources import NERF
 from spikeloom.registry import register
@@ -47,7 +47,7 @@ def blender(
         scene: folder of the scene, under ``nerf_synthetic``, ``blender`` or the root itself.
         side: height and width that views are shrunk to, by area [pixels]; NeRF has 800, and 400
             where it halves them.
-        white: the background; black if false. The model has the same option.
+        white: the background, of the model too; black if false.
         rays: ``one_view``: a batch holds rays of one view; ``shuffled``: of all of them.
         updates: batches in an epoch; None for one that goes through all rays (shuffled only).
         crop: the first so many batches look at the middle of views.
@@ -66,29 +66,20 @@ def blender(
         raise ValueError("the synthetic scenes cannot be fetched here; put them under the root")
     if side < 1:
         raise ValueError(f"side must be >= 1 pixel, got {side}")
-    base = _base(data_root(root), scene)
+    base = scene_folder(data_root(root), FOLDERS, scene, "transforms_train.json")
     files: dict[str, str] = {}
     background = 1.0 if white else 0.0
     read = partial(_part, base, side=side, background=background, files=files)
-    train = read("train", first_views=train_views)
+    train, held = read("train", first_views=train_views), 0
     if val_views:
-        held = read("val", first_views=val_views)
-        train = _with(train, held)
+        more = read("val", first_views=val_views)
+        train, held = _with(train, more), len(more)
     test = read("test", first_views=test_views)
     plan = ray_plan(rays, updates, crop, train.size)
-    return Source("blender", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan)
-
-
-def _base(root: Path, scene: str) -> Path:
-    places = [root / folder / scene for folder in FOLDERS]
-    found = next((p for p in places if (p / "transforms_train.json").is_file()), None)
-    if found is None:
-        looked = ", ".join(str(place / "transforms_train.json") for place in places)
-        raise FileNotFoundError(
-            f"there is no scene {scene!r}; looked for {looked}. Put the scene there, or give "
-            "another scene or root"
-        )
-    return found
+    return Source(
+        "blender", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan,
+        plot=test.drawn(), held=held, facts={"white": white},
+    )  # fmt: skip
 
 
 def _part(
@@ -101,6 +92,11 @@ def _part(
     files: dict[str, str],
 ) -> Views:
     path = base / f"transforms_{part}.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, which lists the views of {part}; put it there"
+            + ", or set val_views = 0" * (part == "val")
+        )
     raw = path.read_bytes()
     files[path.name] = hashlib.sha256(raw).hexdigest()
     angle, frames = _frames(path, raw)

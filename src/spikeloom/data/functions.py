@@ -56,7 +56,7 @@ def sines(
     grid = np.arange(count) / count
     places = [grid, draw.random(held), draw.random(2000)]
     values = [_sum(x, setting, spacing, phases) for x in places]
-    return _source("sines", [x[:, None] for x in places], values, grid)
+    return _source("sines", [x[:, None] for x in places], values, grid, held)
 
 
 @register("dataset", "manifold", paper=PAPER)
@@ -103,7 +103,7 @@ def manifold(
     grid = np.arange(count) / count
     times = [grid, draw.random(held), draw.random(4000)]
     values = [_sum(t, {1: 4, 2: 3}[setting], spacing, phases) for t in times]
-    return _source("manifold", [_curve(t, q) for t in times], values, grid)
+    return _source("manifold", [_curve(t, q) for t in times], values, grid, held)
 
 
 def _check(setting: int, last: int, frequencies: int, count: int, held: int) -> None:
@@ -137,12 +137,12 @@ def _curve(t: Array, q: int) -> Array:
     return curve
 
 
-def _source(name: str, samples: list[Array], values: list[Array], grid: Array) -> Source:
+def _source(name: str, samples: list[Array], values: list[Array], grid: Array, held: int) -> Source:
     x = [torch.from_numpy(each) for each in samples]
     y = [torch.from_numpy(each)[:, None] for each in values]
     learn = TensorNumbers(torch.cat(x[:2]), torch.cat(y[:2]))
     plot = Plot(x[0], y[0], along=torch.from_numpy(grid))
     return Source(
         name, learn, TensorNumbers(x[2], y[2]), (x[0].shape[1],), measure="rse", outputs=1,
-        plot=plot,
+        plot=plot, held=held,
     )  # fmt: skip

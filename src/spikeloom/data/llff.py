@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from spikeloom.data.files import data_root
 from spikeloom.data.ray_plan import RayOrder, ray_plan
 from spikeloom.data.source import Source
-from spikeloom.data.views import Views, on, read_pictures
+from spikeloom.data.views import Views, on, opened, read_pictures, scene_folder
 from spikeloom.functional.radiance import RAY, recentred, spiral
 from spikeloom.papers import Paper
 from spikeloom.registry import register
@@ -77,12 +76,12 @@ def llff(
         raise ValueError("the scenes of LLFF cannot be fetched here; put them under the root")
     if height < 1:
         raise ValueError(f"height must be >= 1 pixel, got {height}")
-    base = _base(data_root(root), scene)
+    base = scene_folder(data_root(root), FOLDERS, scene, "poses_bounds.npy")
     path = base / "poses_bounds.npy"
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     rows = _rows(path)
     paths = _pictures(base, len(rows), height)
-    with Image.open(paths[0]) as picture:
+    with opened(paths[0]) as picture:
         size = (height, round(picture.width * height / picture.height))
     pictures, files["pictures (names and sizes)"] = read_pictures(paths, size)
     table = torch.from_numpy(rows[:, :15].reshape(-1, 3, 5))
@@ -100,19 +99,10 @@ def llff(
         for part in (~held, held)
     )  # fmt: skip
     plan = ray_plan(rays, updates, 0, train.size)
-    return Source("llff", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan)
-
-
-def _base(root: Path, scene: str) -> Path:
-    places = [root / folder / scene for folder in FOLDERS]
-    found = next((p for p in places if (p / "poses_bounds.npy").is_file()), None)
-    if found is None:
-        looked = ", ".join(str(place / "poses_bounds.npy") for place in places)
-        raise FileNotFoundError(
-            f"there is no scene {scene!r}; looked for {looked}. Put the scene there, or give "
-            "another scene or root"
-        )
-    return found
+    return Source(
+        "llff", train, test, (RAY,), files=files, measure="psnr", outputs=3, plan=plan,
+        plot=test.drawn(), facts={"white": False},
+    )  # fmt: skip
 
 
 def _rows(path: Path) -> NDArray[np.float64]:
@@ -126,8 +116,14 @@ def _rows(path: Path) -> NDArray[np.float64]:
             "3 x 5 pose, height, width and focal length among it, and the nearest and farthest "
             "thing seen"
         )
-    if not rows[:, 15:].min() > 0:
-        raise ValueError(f"{path} has bounds <= 0: nothing is seen behind a camera")
+    near, far = rows[:, 15:].T
+    if not (near.min() > 0 and (far > near).all()):
+        raise ValueError(
+            f"{path} has bounds from {near.min():g} to {far.max():g}; the nearest thing of every "
+            "view must be in front of the camera, and the farthest beyond it"
+        )
+    if not (rows[:, [4, 9, 14]] > 0).all():
+        raise ValueError(f"{path} has heights, widths or focal lengths that are not > 0")
     return rows.astype(np.float64)
 
 
@@ -141,7 +137,7 @@ def _pictures(base: Path, count: int, height: int) -> list[Path]:
         found = [p for p in inside if p.suffix.lower() in suffixes]
         if not found:
             continue
-        with Image.open(found[0]) as picture:
+        with opened(found[0]) as picture:
             tall = picture.height
         seen.append(f"{name} ({len(found)} of height {tall})")
         if tall < height:

@@ -1,7 +1,7 @@
 """What a dataset is here: two sets of samples with their targets, and a split of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -167,6 +167,9 @@ class Source:
         outputs: width of the network's output; 0 for one for each class.
         plan: how training batches are drawn; without, every epoch is a shuffle of all samples.
         plot: what reports draw of the fit, if there is anything to see.
+        held: the last so many training samples are to be the validation split, as a data set made
+            with one has them; then no other split may be cut.
+        facts: what models that ask for it by these names are handed, unless a recipe says.
 
     Raises:
         ValueError: mean or std is not of as many numbers as there are channels, or a std is not
@@ -186,6 +189,8 @@ class Source:
     outputs: int = 0
     plan: Plan | None = None
     plot: Plot | None = None
+    held: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         channels = self.shape[0]
@@ -264,13 +269,20 @@ def split(
         Splits whose index lists are in increasing order and do not overlap.
 
     Raises:
-        ValueError: a count that the source does not have, an unknown rule, a negative seed.
+        ValueError: a count that the source does not have, an unknown rule, a negative seed, another
+            split than the source is made with.
     """
     if val_from not in ("last", "random"):
         raise ValueError(f"val_from is {val_from!r}; use 'last' or 'random'")
     if seed < 0:
         raise ValueError(f"seed is {seed}; use a number >= 0")
     _check_counts(source, val, train, test)
+    if source.held and (val != source.held or val_from != "last"):
+        raise ValueError(
+            f"val = {val}, val_from = {val_from!r}, but the last {source.held} training samples of "
+            f"{source.name} are for validation; set val = {source.held} and val_from = 'last', or "
+            "read the data without them"
+        )
 
     have, have_test = len(source.train), len(source.test)
     draw = np.random.default_rng(seed)

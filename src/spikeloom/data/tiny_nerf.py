@@ -3,9 +3,11 @@
 import zipfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spikeloom.data.files import Layout, Remote, locate
 from spikeloom.data.ray_plan import RayOrder, ray_plan
@@ -53,17 +55,10 @@ def tiny_nerf(
         raise ValueError(f"{FILE} cannot be fetched here; put it under the root")
     found = locate("tiny_nerf", root, [LAYOUT], Remote("", {}))
     found.read(FILE)
-    path = found.paths[FILE]
-    try:
-        with np.load(path) as arrays:
-            images, poses, focal = (arrays[name] for name in ("images", "poses", "focal"))
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} does not hold arrays images, poses and focal ({error}); fetch it anew"
-        ) from error
+    images, poses, focal = _arrays(found.paths[FILE])
     held = first("test_views", test_views, len(images) - 1)
     make = partial(
-        Views, focal=float(focal), near=NEAR, far=FAR,
+        Views, focal=focal, near=NEAR, far=FAR,
         path=partial(orbit, radius=float(np.linalg.norm(poses[:, :3, 3], axis=1).mean())),
     )  # fmt: skip
     train, test = (
@@ -72,5 +67,25 @@ def tiny_nerf(
     )
     plan = ray_plan(rays, updates, crop, train.size)
     return Source(
-        "tiny_nerf", train, test, (RAY,), files=found.digests, measure="psnr", outputs=3, plan=plan
-    )
+        "tiny_nerf", train, test, (RAY,), files=found.digests, measure="psnr", outputs=3, plan=plan,
+        plot=test.drawn(), facts={"white": False},
+    )  # fmt: skip
+
+
+def _arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """Pictures, poses and the focal length."""
+    try:
+        with np.load(path) as arrays:
+            images, poses, focal = (arrays[name] for name in ("images", "poses", "focal"))
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} does not hold arrays images, poses and focal ({error}); fetch it anew"
+        ) from error
+    shapes = images.shape, poses.shape, focal.shape
+    numbers = all(array.dtype.kind == "f" for array in (images, poses, focal))
+    if not numbers or images.ndim != 4 or poses.shape != (len(images), 4, 4) or focal.size != 1:
+        raise ValueError(
+            f"{path} holds images, poses and focal of shapes {shapes}, expected fractions "
+            "[V, H, W, 3], [V, 4, 4] and one number; fetch it anew"
+        )
+    return images, poses, float(focal)

@@ -1,7 +1,9 @@
 """Pictures of a scene from known places: every pixel is a sample, a ray and its colour."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from spikeloom.data.source import Plot
 from spikeloom.functional.radiance import pixel_rays, ray_vectors, to_ndc, view_of
 
 MakePath = Callable[[int], Tensor]
+ROUNDING = 1e-5  # of levels, by averages and blends
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,8 @@ class Views:
     Shape:
         pictures float [V, H, W, 3], poses [V, 3, 4]
     Raises:
-        ValueError: shapes that do not fit, or numbers that are not finite.
+        ValueError: shapes that do not fit, numbers that are not finite or out of range, or views
+            that device coordinates do not hold.
     """
 
     pictures: Tensor
@@ -51,6 +56,17 @@ class Views:
             )
         if not (self.pictures.isfinite().all() and self.poses.isfinite().all()):
             raise ValueError("pictures and poses must be finite; some are NaN or infinite")
+        low, high = map(float, self.pictures.aminmax())
+        if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+            raise ValueError(f"colours are levels from 0 to 1, got {low:g} to {high:g}")
+        if not 0 < self.focal < math.inf:
+            raise ValueError(f"the focal length must be > 0 pixels, got {self.focal}")
+        if self.ndc:  # directions of a view lie between those of its corners
+            corners = torch.tensor(
+                [0, self.size[1] - 1, self.pixels - self.size[1], self.pixels - 1]
+            )
+            for pose in self.poses:
+                self._rays(pose, corners)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -78,6 +94,10 @@ class Views:
         """
         return self._rays(pose, torch.arange(self.pixels))
 
+    def drawn(self) -> Plot:
+        """The first view, for reports to draw beside what a network makes of it."""
+        return Plot(self.seen_from(self.poses[0]), self.pictures[0].flatten(0, 1), size=self.size)
+
     def _rays(self, pose: Tensor, pixel: Tensor) -> Tensor:
         row, column = pixel // self.size[1], pixel % self.size[1]
         rays = pixel_rays(pose, row, column, size=self.size, focal=self.focal)
@@ -97,19 +117,13 @@ def read_pictures(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[
         -> [V, H, W, C], C as the files have
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file that is no picture, pictures of several sizes, or smaller than asked for.
+        ValueError: a file that is no picture, pictures of several sizes, smaller than asked for, or
+            of other proportions.
     """
     found, digest = [], hashlib.sha256()
     for path in paths:
-        try:
-            with Image.open(path) as picture:
-                levels = np.asarray(picture.convert("RGBA" if picture.mode == "RGBA" else "RGB"))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # decoders raise nearly anything on damaged files
-            raise ValueError(
-                f"{path} was not decoded as a picture ({error}); repair or remove it"
-            ) from error
+        with opened(path) as picture:
+            levels = np.asarray(picture.convert("RGBA" if picture.mode == "RGBA" else "RGB"))
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         found.append(shrunk(torch.from_numpy(levels.copy()).float() / 255, size, path))
         if found[-1].shape != found[0].shape:
@@ -118,6 +132,42 @@ def read_pictures(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[
                 "views of a scene have one size"
             )
     return torch.stack(found), digest.hexdigest()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture file, to be read inside the block.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is no picture.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"the picture {path} is missing; put it there")
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ValueError(
+            f"{path} was not decoded as a picture ({error}); repair or remove it"
+        ) from error
+
+
+def scene_folder(root: Path, folders: Sequence[str], scene: str, file: str) -> Path:
+    """The folder of a scene, the first of those that holds a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    places = [root / folder / scene for folder in folders]
+    found = next((place for place in places if (place / file).is_file()), None)
+    if found is None:
+        looked = ", ".join(str(place / file) for place in places)
+        raise FileNotFoundError(
+            f"there is no scene {scene!r}; looked for {looked}. Put the scene there, or give "
+            "another scene or root"
+        )
+    return found
 
 
 def shrunk(picture: Tensor, size: tuple[int, int] | None, path: Path) -> Tensor:
@@ -133,6 +183,11 @@ def shrunk(picture: Tensor, size: tuple[int, int] | None, path: Path) -> Tensor:
         raise ValueError(
             f"{path.name} has {have[0]} x {have[1]} pixels, fewer than the {size[0]} x {size[1]} "
             "asked for; ask for less"
+        )
+    if abs(have[1] * size[0] - have[0] * size[1]) > have[0]:  # more than a pixel of width
+        raise ValueError(
+            f"{path.name} has {have[0]} x {have[1]} pixels, which {size[0]} x {size[1]} would "
+            "squash; cut the views to these proportions"
         )
     shown = F.interpolate(picture.permute(2, 0, 1)[None], size, mode="area")
     return shown[0].permute(1, 2, 0)

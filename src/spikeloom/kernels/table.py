@@ -65,6 +65,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "alif": (cpu(neurons.alif), truth(functional.alif)),
     "cuba_lif": (cpu(neurons.cuba_lif), truth(functional.cuba_lif)),
     "ternary_lif": (cpu(neurons.ternary_lif), truth(functional.ternary_lif)),
+    "ternary_spike": (cpu(neurons.ternary_spike), truth(functional.ternary_spike)),
     "li": (cpu(neurons.li), truth(functional.li)),
     "linear": (cpu(linear.linear, linear.objections), truth(functional.linear)),
     "recurrent_lif": (

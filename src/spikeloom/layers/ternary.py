@@ -9,7 +9,6 @@ from spikeloom.functional import (
     Trace,
     Value,
     ternary_lif_trace,
-    ternary_spike,
     ternary_spike_trace,
 )
 from spikeloom.kernels import door
@@ -118,7 +117,7 @@ class TernarySpike(Membrane):
         Guo et al., AAAI 2024 (arXiv 2312.06372); see :func:`spikeloom.functional.ternary_spike`.
     """
 
-    function = staticmethod(ternary_spike)
+    function = staticmethod(door("ternary_spike"))
     function_trace = staticmethod(ternary_spike_trace)
     learnable = (*Membrane.learnable, "amplitude")
 

@@ -18,8 +18,8 @@ def check_rows(loss: str, logits_seq: Tensor, y: Tensor) -> None:
     if rows != len(y):
         raise Unsupported(
             f"{loss} takes one row of logits for each target, got {rows} rows for {len(y)} "
-            'targets; if the head answers twice in training, use loss = "ltmd", or build the head '
-            "with two_passes = false"
+            'targets; if the head answers twice in training, use loss = "ltmd" ("photometric" for '
+            "rays), or build the head with two_passes = false"
         )
 
 

@@ -55,7 +55,7 @@ class NeRF(nn.Module):
         depth: layers of neurons before the density.
         place_levels: of the encoding of places.
         view_levels: of the encoding of directions.
-        white: whether what nothing hides is white; else it is black. As the data set has it.
+        white: whether what nothing hides is white; else it is black. Data sets of views say it.
         density_noise: standard deviation of what is added to densities in training.
         chunk: points that a field is asked about at once in evaluation.
         in_shape: (11,) of a ray.

@@ -3,16 +3,17 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from spikeloom.registry import UnknownNameError, unknown
-from spikeloom.report import figures
+from spikeloom.report import figures, fitting
 from spikeloom.report.arms import arm_names
 from spikeloom.report.energy import arm_energy
+from spikeloom.report.fit import Array, same_picture
 from spikeloom.report.folder import RunFiles, read_run
 from spikeloom.report.paired import Difference, mean_sd, paired_difference
 from spikeloom.report.result import Result
@@ -51,13 +52,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms in the order they came; ``left_out`` are runs that do not count, and why."""
+    """Arms in the order they came; ``left_out`` are runs that do not count, and why.
+
+    ``pictures`` are what the arms made of one picture, which comes first, if they all learnt that.
+    """
 
     metric: str
     baseline: str | None
     arms: tuple[Arm, ...]
     curve_metric: str
     left_out: tuple[tuple[str, str], ...] = ()
+    pictures: Mapping[str, Array] = field(default_factory=dict, compare=False)
 
     def rows(self) -> list[dict[str, Any]]:
         """One plain row per arm; differences are None for the baseline and without one."""
@@ -82,8 +87,10 @@ class Comparison:
         return list(dict.fromkeys(name for arm in self.arms for name in arm.energy or ()))
 
     def to_json(self) -> str:
-        """All of it as JSON text."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
+        """All of it but the pictures, as JSON text."""
+        plain = asdict(self)
+        del plain["pictures"]
+        return json.dumps(plain, indent=2, allow_nan=False)
 
 
 def compare(
@@ -164,6 +171,10 @@ def write_compare(comparison: Comparison, path: Path) -> Path:
     shown.append(
         {"svg": Markup(svg), "caption": "Every run as a dot; stroke: the mean of the arm."}
     )
+    if comparison.pictures:
+        svg = fitting.beside(comparison.pictures, key="figure-3")
+        caption = "A picture, and what the run of the lowest seed of each arm makes of it."
+        shown.append({"svg": Markup(svg), "caption": caption})
     text = render(
         "compare.html.jinja",
         comparison=comparison,
@@ -227,7 +238,8 @@ def _compared(
         curve = _curve([files for files, _ in seeds.values()], curve_metric)
         cost = arm_energy([files.energy for files, _ in seeds.values()]) if alike else None
         arms.append(Arm(name, values[name], mean, sd, difference, curve, cost))
-    return Comparison(metric, baseline, tuple(arms), curve_metric, left_out)
+    fits = {name: seeds[min(seeds)][0].fit for name, seeds in kept.items()}
+    return Comparison(metric, baseline, tuple(arms), curve_metric, left_out, same_picture(fits))
 
 
 def _curve_metric(kept: Grouped, metric: str) -> str:

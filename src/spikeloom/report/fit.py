@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -49,3 +50,15 @@ def read_fit(path: Path) -> Fit | None:
         shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
         raise RunFolderError(f"{path} does not hold a fit: its tensors are {shapes}; remove it")
     return Fit(target, predictions, along)
+
+
+def same_picture(fits: Mapping[str, Fit | None]) -> dict[str, Array]:
+    """One picture, and what each fit of it comes to; nothing unless all are fits of that one."""
+    known = {name: fit for name, fit in fits.items() if fit is not None and fit.along is None}
+    targets = [fit.target for fit in known.values()]
+    if not known or len(known) < len(fits):
+        return {}
+    if not all(np.array_equal(target, targets[0]) for target in targets):
+        return {}
+    last = {name: [*fit.predictions.values()][-1] for name, fit in known.items()}
+    return {"target": targets[0], **last}

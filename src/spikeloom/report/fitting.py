@@ -1,5 +1,6 @@
 """Figures of fitted functions: spectra and residuals of curves, and pictures."""
 
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -7,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from spikeloom.report.fit import Array, Fit
 from spikeloom.report.palette import MUTED, series
-from spikeloom.report.svg import canvas, drawn, inline
+from spikeloom.report.svg import canvas, drawn, inline, label
 
 ACROSS = 2  # pictures beside each other
 SIDE = 256  # pixels that a shown picture has at most
@@ -57,21 +58,26 @@ def residuals(fit: Fit, *, key: str) -> str:
     return inline(figure, key=key, alt=f"Residuals, root mean square: {'; '.join(said)}.")
 
 
-@drawn
 def pictures(fit: Fit, *, key: str) -> str:
     """The picture and its fit, grade by grade."""
     shown = {"target": fit.target, **{name(fit, g): p for g, p in fit.predictions.items()}}
+    return beside(shown, key=key)
+
+
+@drawn
+def beside(shown: Mapping[str, Array], *, key: str) -> str:
+    """Pictures of one size beside each other, by what they are called."""
+    H, W = next(iter(shown.values())).shape[:2]
     rows = ceil(len(shown) / ACROSS)
-    step = max(1, ceil(max(fit.target.shape[:2]) / SIDE))
-    height = fit.target.shape[0] / fit.target.shape[1]
+    step = max(1, ceil(max(H, W) / SIDE))
+    height = H / W
     figure = canvas(rows * (0.25 + 1.9 * min(height, 2.0)))
     grid = figure.subplots(rows, ACROSS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (title, pixels) in zip(grid.flat, shown.items(), strict=False):
         axes.imshow(pixels[::step, ::step], interpolation="none")
-        axes.set_title(title)
-    H, W = fit.target.shape[:2]
+        axes.set_title(label(title))
     alt = f"Pictures of {H} x {W} pixels: {', '.join(shown)}."
     return inline(figure, key=key, alt=alt)
 

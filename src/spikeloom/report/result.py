@@ -46,7 +46,7 @@ class Result(Part):
 
     ``arm`` tells runs of one recipe with different overrides apart. ``firing_rates`` are spikes
     per neuron and step, layers in the order of the network, each the mean over its neurons, the
-    steps and the first ``firing_rate_images`` test images. ``confusion[true][predicted]`` counts
+    steps and ``firing_rate_images`` of the test images. ``confusion[true][predicted]`` counts
     test samples. ``accuracy_by_step[t]`` is the test accuracy when reading t + 1 steps. ``measure``
     is the name of the headline number; early results are all of accuracy.
     """
@@ -85,7 +85,7 @@ class Result(Part):
     def rated(self) -> str:
         """What the firing rates were measured on; early results do not say."""
         images = self.firing_rate_images
-        return "the first test images" if images is None else f"the first {images:,} test images"
+        return "some test images" if images is None else f"{images:,} test images"
 
     @property
     def mean_rate(self) -> float | None:

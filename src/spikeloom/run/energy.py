@@ -28,7 +28,7 @@ from spikeloom.run.aside import aside, reseed
 from spikeloom.run.build import build
 from spikeloom.run.config import Config, ConfigError
 from spikeloom.run.distributed import Processes
-from spikeloom.run.evaluate import evaluate
+from spikeloom.run.evaluate import evaluate, evenly
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import CONFIG, LAST, hold, stored_config, write_json
 from spikeloom.run.session import twin_of
@@ -72,7 +72,7 @@ def account(
     Args:
         folder: of a run, finished or with a checkpoint.
         weights: ``last`` or ``best``; else as the recipe says.
-        samples: count on the first so many test samples; accuracies are of all of them.
+        samples: count on so many test samples, spread evenly; accuracies are of all of them.
         constants: a file with the costs of operations and accesses; else those of Horowitz (2014).
         root: where the data sets are.
 
@@ -205,9 +205,9 @@ def _plain(layer: Mapping[str, Any], trained: bool) -> dict[str, Any]:
 
 
 def _sequences(task: Task, part: str, samples: int) -> Iterator[Tensor]:
-    """The first samples as the network gets them, batch by batch; the same draws each time."""
+    """Some samples as the network gets them, batch by batch; the same draws each time."""
     images = task.source.test if part == "test" else task.source.train
-    for step, at in enumerate(getattr(task.splits, part)[:samples].split(AT_ONCE)):
+    for step, at in enumerate(evenly(getattr(task.splits, part), samples).split(AT_ONCE)):
         x, y = images.__getitems__(at.tolist())
         reseed(task.config.run.seed, "energy", part, step)
         yield task.batch(x, y, training=False).x_seq

@@ -12,7 +12,7 @@ from spikeloom.learning import Loss
 from spikeloom.run.aside import aside, reseed
 from spikeloom.run.task import Task
 
-RATED = 256  # test images that firing rates are measured on
+RATED = 256  # test samples that firing rates are measured on
 
 
 def evaluate(task: Task, model: nn.Module, loss: Loss, part: str) -> dict[str, Any]:
@@ -70,13 +70,23 @@ def _keep(into: list[Tensor]) -> Any:
     return hook
 
 
+def evenly(at: Tensor, count: int) -> Tensor:
+    """So many of the samples, spread over all of them: neighbours may be of a class, or a view.
+
+    Shape:
+        at [M] -> [min(M, count)]
+    """
+    count = min(len(at), count)
+    return at[torch.arange(count) * len(at) // max(count, 1)]
+
+
 def rated_images(task: Task) -> int:
-    """How many test images, the first ones, :func:`firing_rates` looks at."""
+    """How many test samples :func:`firing_rates` looks at."""
     return min(RATED, len(task.splits.test))
 
 
 def firing_rates(task: Task, model: nn.Module) -> dict[str, float]:
-    """Spikes per neuron and step of every neuron layer: means over the first test images.
+    """Spikes per neuron and step of every neuron layer: means over some of the test samples.
 
     A batch at a time, so that it needs no more memory than training; of encoders that draw, the
     same draws each time.
@@ -86,7 +96,7 @@ def firing_rates(task: Task, model: nn.Module) -> dict[str, float]:
     places: dict[str, int] = {}
     size = task.config.data.batch
     with torch.no_grad(), aside(task.device):
-        for step, at in enumerate(task.splits.test[: rated_images(task)].split(size)):
+        for step, at in enumerate(evenly(task.splits.test, RATED).split(size)):
             x, y = task.source.test.__getitems__(at.tolist())
             reseed(task.config.run.seed, "rates", step)
             with task.autocast(), watched(model) as seen:

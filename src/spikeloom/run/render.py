@@ -136,10 +136,10 @@ class Camera:
             x [H * W, 11]
         """
         parts = []
-        for rays in x.split(AT_ONCE):
+        for rays in x.to(self.task.device, self.task.dtype).split(AT_ONCE):
             with self.task.autocast():
-                shown = self.model.look(rays.to(self.task.device), self.task.config.model.T)
-            near, far = rays[:, 9].to(self.task.device), rays[:, 10].to(self.task.device)
+                shown = self.model.look(rays, self.task.config.model.T)
+            near, far = rays[:, 9], rays[:, 10]
             away = shown.depth / shown.opacity.clamp(min=1e-6)
             close = shown.opacity * (1 - ((away - near) / (far - near)).clamp(0, 1))
             parts.append((shown.colour.float().cpu(), close.float().cpu()))

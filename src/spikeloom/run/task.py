@@ -1,9 +1,10 @@
 """Everything a configuration stands for, built and checked before any work starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -179,12 +180,14 @@ def prepare(
             "use a multiple"
         )
     torch.manual_seed(config.run.seed)
-    net = placed(network(config, source.shape, source.outputs), device, dtype_of(config))
+    net = placed(
+        network(config, source.shape, source.outputs, source.facts), device, dtype_of(config)
+    )
     steps = [build(part, "augment", num_classes=source.outputs) for part in data.augment]
     teacher = None
     if config.teacher:
         about = teacher_config(config, folder)
-        teacher = network(about, source.shape, source.outputs)
+        teacher = network(about, source.shape, source.outputs, source.facts)
         teacher = placed(teacher, device, dtype_of(config))
         if config.teacher.start and not shared(net, teacher):
             raise ConfigError(
@@ -215,14 +218,21 @@ def read(config: Config, root: Path | None) -> Source:
     return source
 
 
-def network(config: Config, in_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def network(
+    config: Config,
+    in_shape: tuple[int, ...],
+    num_classes: int,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> nn.Module:
     """The model of a configuration for images [C, H, W] of so many classes.
+
+    ``facts`` are what else the data set knows; a model that asks for one gets it.
 
     Raises:
         ConfigError: a part is unknown or out of range, or the images do not fit the model.
     """
     model = config.model
-    context = {"in_shape": in_shape, "num_classes": num_classes, "T": model.T}
+    context = {**facts, "in_shape": in_shape, "num_classes": num_classes, "T": model.T}
     parts = {kind: bind(getattr(model, kind), kind, **context) for kind in ("neuron", "norm")}
     try:
         net: nn.Module = build(model, "model", **context, **parts)

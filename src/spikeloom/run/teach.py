@@ -64,7 +64,9 @@ def teach(task: Task, folder: Path, train: Train, known: Sequence[Path] = ()) ->
 def loaded(task: Task, about: Config, home: Path) -> nn.Module:
     """The network of a finished run on the data of a task."""
     source, encode = task.source, bind(about.model.encoder, "encoder")
-    model = placed(network(about, source.shape, source.outputs), task.device, task.dtype)
+    model = placed(
+        network(about, source.shape, source.outputs, source.facts), task.device, task.dtype
+    )
     taught = replace(task, config=about, model=model, teacher=None, encode=encode)
     return Training(taught, home, Silent()).weights(about.run.select)
 

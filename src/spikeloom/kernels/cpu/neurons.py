@@ -27,8 +27,8 @@ from spikeloom.kernels.setting import current
 
 RESETS = {"hard": 0, "soft": 1, "none": 2}
 DECAYS = ("decay", "synapse", "adaptation_decay")
-ONE_POTENTIAL = ("lif", "ternary_lif")  # what may keep it for the backward
-VALUES = ("v_threshold", "beta", "gap")
+ONE_POTENTIAL = ("lif", "ternary_lif", "ternary_spike")  # what may keep it for the backward
+VALUES = ("v_threshold", "beta", "gap", "amplitude")
 
 
 def lif(
@@ -68,6 +68,26 @@ def ternary_lif(
     out, v, _ = _spiking(
         "ternary_lif", x_seq, (v, None), (decay, None), (v_threshold, gap),
         reset, v_reset, detach_reset, surrogate, strict,
+    )  # fmt: skip
+    return out, v
+
+
+def ternary_spike(
+    x_seq: Tensor,
+    v: Tensor | None = None,
+    *,
+    decay: Decay = DEFAULT_DECAY,
+    v_threshold: Value = 1.0,
+    amplitude: Value = 1.0,
+    reset: Reset = "hard",
+    detach_reset: bool = False,
+    surrogate: Surrogate | Smooth = DEFAULT_SURROGATE,
+    strict: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """:func:`spikeloom.functional.ternary_spike`, fused over time."""
+    out, v, _ = _spiking(
+        "ternary_spike", x_seq, (v, None), (decay, None), (v_threshold, amplitude),
+        reset, 0.0, detach_reset, surrogate, strict,
     )  # fmt: skip
     return out, v
 

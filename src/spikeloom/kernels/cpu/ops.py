@@ -22,7 +22,7 @@ from spikeloom.kernels.cpu.layout import (
 )
 from spikeloom.kernels.cpu.native import Call, Leak
 
-KINDS = {"lif": 0, "cuba_lif": 1, "alif": 2, "li": 3, "ternary_lif": 4}
+KINDS = {"lif": 0, "cuba_lif": 1, "alif": 2, "li": 3, "ternary_lif": 4, "ternary_spike": 5}
 TWO_STATES = ("cuba_lif", "alif")
 DTYPES = {torch.float32: 0, torch.bfloat16: 1}
 NOTHING, POTENTIAL, ROUNDED = 0, 1, 2  # what the forward keeps for the backward

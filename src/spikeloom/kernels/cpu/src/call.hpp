@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-enum Kind : int32_t { LIF, CUBA_LIF, ALIF, LI, TERNARY_LIF };
+enum Kind : int32_t { LIF, CUBA_LIF, ALIF, LI, TERNARY_LIF, TERNARY_SPIKE };
 enum Reset : int32_t { HARD, SOFT, NONE };
 enum Dtype : int32_t { FLOAT32, BFLOAT16 };
 // What the forward keeps for the backward: nothing (it runs again), h, or h - threshold as bfloat16.
@@ -31,7 +31,7 @@ struct Call {
   int64_t steps, neurons, x_stride, grad_stride;  // strides of the time axis, in elements
   float v_reset, alpha, slope, centre, side, stretch;
   Leak leak, second;  // second: synapse (CUBA_LIF) or adaptation (ALIF)
-  Value threshold, beta;  // beta: gap to the second threshold (TERNARY_LIF)
+  Value threshold, beta;  // beta: gap to the second threshold (TERNARY_LIF), amplitude (TERNARY_SPIKE)
   const void *x, *v, *w;  // w: the second state; a null state is at rest
   void *out, *v_end, *w_end, *saved;
   const void *grad_out, *grad_v_end, *grad_w_end;

@@ -71,7 +71,8 @@ struct Cell {
       gain2 = spread_gain(c.second, keep2, rows);
     }
     if constexpr (K != LI) threshold = spread(c.threshold, first, count, rows);
-    if constexpr (K == ALIF || K == TERNARY_LIF) beta = spread(c.beta, first, count, rows);
+    if constexpr (K == ALIF || K == TERNARY_LIF || K == TERNARY_SPIKE)
+      beta = spread(c.beta, first, count, rows);
   }
 
   INLINE vf charge(vf drive, vf v, int64_t i) const {
@@ -97,14 +98,17 @@ struct Cell {
     vf v = h * (1.0f - s);
     return c.v_reset != 0.0f ? v + c.v_reset * s : v;
   }
-  // The level of a spike from 0 to 2, of which `first` is the step from 0 to 1.
-  INLINE vf level(vf u, vf first, int64_t i) const {
+  // The level of a spike, of which `first` is the step from 0 to 1: up to 2, or down to -1.
+  INLINE vf level(vf h, vf u, vf first, int64_t i) const {
     if constexpr (K == TERNARY_LIF) return first + fire(u - at<EACH>(beta, i));
+    if constexpr (K == TERNARY_SPIKE) return first - fire(-h - at<EACH>(threshold, i));
     return first;
   }
   INLINE vf after_level(vf h, vf first, vf s, vf crossed, int64_t i) const {
     if constexpr (K == TERNARY_LIF)
       if (c.reset == SOFT) return h - at<EACH>(beta, i) * s;
+    if constexpr (K == TERNARY_SPIKE)  // a spike of either sign resets
+      return after(h, c.reset == SOFT ? s : 2.0f * first - s, crossed);
     return after(h, first, crossed);
   }
   // Moves v and w on by one step; h and u come out. Returns the output.
@@ -115,9 +119,10 @@ struct Cell {
     if constexpr (K == LI) return v = h;
     vf crossed = crossing(w, i);
     u = h - crossed;
-    vf first = fire(u), s = level(u, first, i);
+    vf first = fire(u), s = level(h, u, first, i);
     v = after_level(h, first, s, crossed, i);
     if constexpr (K == ALIF) w = charge2(s, w, i);
+    if constexpr (K == TERNARY_SPIKE) return at<EACH>(beta, i) * s;
     return s;
   }
 };

@@ -161,7 +161,7 @@ struct Past {
     vf at_h, at_u, crossed;
     read(cell, t - 1, i, left, at_h, at_u, crossed);
     vf fired = cell.fire(at_u);
-    return cell.after_level(at_h, fired, cell.level(at_u, fired, i), crossed, i);
+    return cell.after_level(at_h, fired, cell.level(at_h, at_u, fired, i), crossed, i);
   }
 };
 
@@ -218,13 +218,20 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
         past.read(cell, t, i, left, h, u, crossed);
         // A spike of two levels is the sum of two steps: gs is the gradient of the first of these,
         // gs2 of the second; one reset subtracts what a level is worth, the other looks at the first.
-        vf s = cell.fire(u), level = cell.level(u, s, i), gs2 = gs;
+        // Of a spike with a sign gs2 is the gradient of the step down.
+        vf s = cell.fire(u), level = cell.level(h, u, s, i);
+        if constexpr (K == TERNARY_SPIKE) {
+          if (beta.row && g_out) beta.add(i, gs * level);
+          gs = gs * at<EACH>(cell.beta, i);
+        }
+        vf gs2 = K == TERNARY_SPIKE ? -gs : gs;
         // Terms are added in the order in which autograd meets them.
         if constexpr (K == ALIF)
           if (w_used) gs = gs + gw * at<EACH>(cell.gain2, i);
         if (v_used) {
           if (c.reset == HARD) {
-            gh = gv * (1.0f - s);
+            gh = gv * (1.0f - (K == TERNARY_SPIKE ? 2.0f * s - level : s));
+            if (K == TERNARY_SPIKE && resets) gs2 = gs2 - gv * h;
             if (K == TERNARY_LIF && resets) {  // the reset reaches the first step before the level does
               gs = (c.v_reset != 0.0f ? gv * c.v_reset - gv * h : -(gv * h)) + gs;
             } else {
@@ -236,7 +243,7 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
             const vf worth = K == TERNARY_LIF ? at<EACH>(cell.beta, i) : crossed;
             if (c.reset == SOFT) (K == TERNARY_LIF ? g_gap : g_crossed) = -(gv * level);
             if (resets) gs = gs - gv * worth;
-            if (resets) gs2 = gs2 - gv * worth;
+            if (resets) gs2 = K == TERNARY_SPIKE ? -gs : gs2 - gv * worth;
           }
         }
         if (s_used) {
@@ -248,6 +255,11 @@ void backward_block(const Call& c, int64_t first, int64_t count, float* scratch,
           }
           gh = gh + gu;
           g_crossed = g_crossed - gu;
+          if constexpr (K == TERNARY_SPIKE) {
+            vf gu2 = gs2 * slope(c, -h - crossed);
+            gh = gh - gu2;
+            g_crossed = g_crossed - gu2;
+          }
         }
         if constexpr (K == TERNARY_LIF)
           if (beta.row) beta.add(i, g_gap);
@@ -314,6 +326,7 @@ void forward_kind(const Call& c, int64_t first, int64_t count, float* scratch) {
     case CUBA_LIF: return forward_as<IO, CUBA_LIF>(c, first, count, scratch);
     case ALIF: return forward_as<IO, ALIF>(c, first, count, scratch);
     case TERNARY_LIF: return forward_as<IO, TERNARY_LIF>(c, first, count, scratch);
+    case TERNARY_SPIKE: return forward_as<IO, TERNARY_SPIKE>(c, first, count, scratch);
     default: return forward_as<IO, LI>(c, first, count, scratch);
   }
 }
@@ -334,6 +347,7 @@ void backward_kind(const Call& c, int64_t first, int64_t count, float* scratch, 
     case CUBA_LIF: return backward_as<IO, CUBA_LIF>(c, first, count, scratch, sums);
     case ALIF: return backward_as<IO, ALIF>(c, first, count, scratch, sums);
     case TERNARY_LIF: return backward_as<IO, TERNARY_LIF>(c, first, count, scratch, sums);
+    case TERNARY_SPIKE: return backward_as<IO, TERNARY_SPIKE>(c, first, count, scratch, sums);
     default: return backward_as<IO, LI>(c, first, count, scratch, sums);
   }
 }
