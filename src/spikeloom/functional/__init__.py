@@ -1,6 +1,6 @@
 """Pure functions on time-first sequences [T, N, *]: neurons, slopes, leaks, encoders, STDP."""
 
-from spikeloom.functional import encode
+from spikeloom.functional import diehl_cook, encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
 from spikeloom.functional.dspike import Dspike
 from spikeloom.functional.events import Counts, Events, Late, Stream, event_stream, events_of
@@ -119,6 +119,7 @@ __all__ = [
     "cuba_lif",
     "cuba_lif_step",
     "cuba_lif_trace",
+    "diehl_cook",
     "double_exponential",
     "double_exponential_step",
     "double_exponential_trace",

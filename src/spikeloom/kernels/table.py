@@ -17,6 +17,7 @@ from spikeloom.kernels.cpu import (
     norms,
     rates,
     recurrent,
+    shown,
     synapses,
     timed,
 )  # fmt: skip
@@ -93,6 +94,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         anywhere("two_pass", calls.hetsyn_lif, calls.spiking_objections),
         truth(functional.hetsyn_lif),
     ),
+    "shown": (cpu(shown.shown, shown.objections), truth(functional.diehl_cook.shown)),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
     "lif_rate": (cpu(rates.lif_rate, rates.objections), truth(functional.lif_rate)),

@@ -18,7 +18,7 @@ from spikeloom.functional.plasticity.competition import (
     inhibited,
     one_spike,
 )
-from spikeloom.functional.plasticity.pair import Pairs, PairSTDP, pair_stdp
+from spikeloom.functional.plasticity.pair import Pairs, PairSTDP, pair_stdp, pair_step
 from spikeloom.functional.plasticity.reward import Eligible, RewardSTDP, reward_stdp
 from spikeloom.functional.plasticity.traces import Trace
 from spikeloom.functional.plasticity.triplet import Triplets, TripletSTDP, triplet_stdp
@@ -40,6 +40,7 @@ __all__ = [
     "normalised",
     "one_spike",
     "pair_stdp",
+    "pair_step",
     "reward_stdp",
     "spike_trace",
     "stdp_conv2d",

@@ -102,18 +102,26 @@ def pair_stdp(
         0.5606530904769897
     """
     check_synapses(pre_seq, post_seq, w)
-    x, y = state or Pairs(torch.zeros_like(pre_seq[0]), torch.zeros_like(post_seq[0]))
+    state = state or Pairs(torch.zeros_like(pre_seq[0]), torch.zeros_like(post_seq[0]))
     for pre, post in zip(steps(pre_seq), steps(post_seq), strict=True):
-        if rule.coincidence == "counts":
-            x, y = rule.pre.step(x, pre), rule.post.step(y, post)
-            seen_x, seen_y = x, y
-        else:
-            seen_x, seen_y = rule.pre.decay.keep * x, rule.post.decay.keep * y
-            x, y = rule.pre.step(x, pre), rule.post.step(y, post)
-        grown = rule.a_plus * rule.bounds.grow(w) * outer(post, seen_x, rule.reduction)
-        shrunk = rule.a_minus * rule.bounds.shrink(w) * outer(seen_y, pre, rule.reduction)
-        w = rule.bounds.clip(w + (grown - shrunk))
-    return w, Pairs(x, y)
+        w, state = pair_step(pre, post, w, rule, state)
+    return w, state
+
+
+def pair_step(
+    pre: Tensor, post: Tensor, w: Tensor, rule: PairSTDP, state: Pairs
+) -> tuple[Tensor, Pairs]:
+    """Weights and traces after one step of :func:`pair_stdp`.
+
+    Shape:
+        pre [N, I], post [N, O], w [O, I] -> [O, I], state
+    """
+    x, y = seen = Pairs(rule.pre.step(state.x, pre), rule.post.step(state.y, post))
+    if rule.coincidence == "ignored":
+        seen = Pairs(rule.pre.decay.keep * state.x, rule.post.decay.keep * state.y)
+    grown = rule.a_plus * rule.bounds.grow(w) * outer(post, seen.x, rule.reduction)
+    shrunk = rule.a_minus * rule.bounds.shrink(w) * outer(seen.y, pre, rule.reduction)
+    return rule.bounds.clip(w + (grown - shrunk)), Pairs(x, y)
 
 
 def outer(post: Tensor, pre: Tensor, reduction: Reduction = "sum") -> Tensor:

@@ -88,6 +88,8 @@ SIGNATURES = {
     "spikeloom_synapses_spikes": (c_int, c_void_p),
     "spikeloom_synapses_errors": (c_int, c_void_p),
     "spikeloom_synapses_size": (c_int64, c_int),
+    "spikeloom_shown": (c_int, c_void_p),
+    "spikeloom_shown_size": (c_int64,),
     "spikeloom_pack": (c_int, c_void_p, c_int, c_int64, c_void_p, c_int),
     "spikeloom_unpack": (None, c_void_p, c_int, c_int64, c_void_p, c_int),
     "spikeloom_variant": (c_char_p, c_char_p),
