@@ -20,10 +20,12 @@ from spikeloom.learning.multi_grade import MultiGrade
 from spikeloom.learning.rate_bp import RateBP
 from spikeloom.learning.shortcut_bp import ShortcutBP
 from spikeloom.learning.sml import SurrogateModules
+from spikeloom.learning.stdp import STDP
 
 __all__ = [
     "BPTT",
     "EICIL",
+    "STDP",
     "Batch",
     "EventBP",
     "Learner",
