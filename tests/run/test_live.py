@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from spikeloom import registry
 from spikeloom.cli import app
+from spikeloom.data import Bins, Events, Recordings, Source
 from spikeloom.registry import Unsupported
 from spikeloom.run import session
-from spikeloom.run.config import ConfigError
+from spikeloom.run.config import ConfigError, DataConfig
 from spikeloom.run.distributed import Processes
-from spikeloom.run.live import Listener, Listening, data_setting, listener
+from spikeloom.run.live import Listener, Listening, listener
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import stored_config
 from spikeloom.run.task import device_of, prepare
@@ -138,13 +141,44 @@ def test_the_width_comes_from_the_data_or_must_be_given(runs: Path) -> None:
         listener(runs / "lif", Listening())
     with pytest.raises(ConfigError, match="a length > 0"):
         listener(runs / "lif", Listening(width=-1.0))
-    camera = {"name": "nmnist", "width": 10_000.0, "value": "binary"}
-    config = stored_config(runs / "lif")
-    config = config.model_copy(update={"data": type(config.data).model_validate(camera)})
-    assert data_setting(config, "width") == 10_000.0
-    assert data_setting(config, "value") == "binary"
-    assert data_setting(config, "by") == "time"
-    assert data_setting(config, "colour") is None
+
+
+def dots(number: int) -> Events:
+    """A dot that moves to the right or to the left, with more events than one in a step."""
+    x = np.repeat(np.arange(4), 3)
+    time = 10.0 * np.arange(12) + number % 5
+    column = x if number % 2 else 3 - x
+    return Events(time, (x % 2, (number // 2) % 4 + 0 * x, column))
+
+
+def moving(root: Path | None = None, *, T: int) -> Source:
+    bins = Bins(T, (2, 4, 4), value="binary", width=20.0)
+    part = Recordings(range(40), torch.arange(40) % 2, dots, bins)
+    return Source("moving", part, part, (2, 4, 4), ("left", "right"), (0.0,) * 2, (1 / 255,) * 2)
+
+
+def test_cameras_have_polarities_and_pixels_and_a_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelves = {kind: dict(shelf) for kind, shelf in registry._entries.items()}
+    monkeypatch.setattr(registry, "_entries", shelves)
+    registry.register("dataset", "moving")(moving)
+    config = trains(LIF, T=8)
+    data = DataConfig.model_validate({"name": "moving", "val": 8, "batch": 8})
+    session.train(config.model_copy(update={"data": data}), tmp_path)
+    task = prepare(stored_config(tmp_path), Processes(), device_of("cpu"), None, tmp_path)
+    model = Training(task, tmp_path, Silent()).weights("last").eval()
+    for number in range(4):
+        x, y = task.source.test.__getitems__([number])
+        with torch.no_grad():
+            mean = model(task.batch(x, y, training=False).x_seq).double().mean(0)[0]
+        events = dots(number)
+        words = zip(events.time, *events.place, strict=True)
+        ear = listener(tmp_path, Listening())
+        found = heard(ear, ["t,p,y,x", *(" ".join(map(str, word)) for word in words)])
+        assert found[-1].label == int(mean.argmax())
+        assert found[-1].confidence == pytest.approx(float(mean.softmax(0).max()), abs=1e-6)
+        assert (found[-1].step, found[-1].time, ear.bad) == (8, 160.0, 0)
 
 
 def test_runs_that_hear_no_events_are_refused(runs: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Live decisions of a trained run: events come as lines of text, the network reads step by step."""
 
-import inspect
 import math
 import re
 from collections.abc import Callable
@@ -12,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.data import perturb
+from spikeloom.data import Bins, Recordings, Source, perturb
 from spikeloom.deploy import Live
 from spikeloom.deploy.live import Decision
-from spikeloom.registry import find
-from spikeloom.run.config import Config, ConfigError
+from spikeloom.run.config import ConfigError
 from spikeloom.run.distributed import Processes
 from spikeloom.run.loop import Silent, Training
 from spikeloom.run.record import stored_config
@@ -86,11 +84,12 @@ class Listener:
     def __init__(
         self, task: Task, live: Live, how: Listening, complain: Callable[[str], None]
     ) -> None:
-        width = data_setting(task.config, "width") if how.width is None else how.width
+        bins = bins_of(task.source)
+        width = bins.width if how.width is None and bins else how.width
         if width is None:
             raise ConfigError(
-                "the length of a step is not known: this run's data are not cut into steps of one "
-                "length (data.width); give it with --width, in the unit of the events' times"
+                "the length of a step is not known: this run's data have no steps of one "
+                "length in time; give it with --width, in the unit of the events' times"
             )
         if not (width > 0 and math.isfinite(width)) or (how.steps is not None and how.steps < 0):
             raise ConfigError(
@@ -100,7 +99,7 @@ class Listener:
         self.width, self.start = float(width), None if how.start == "first" else float(how.start)
         T = task.config.model.T
         self.limit, self.T = T if how.steps is None else how.steps or None, T
-        self.binary = data_setting(task.config, "value") == "binary"
+        self.most = 1 if bins and bins.value == "binary" else perturb.MOST
         shape = task.source.shape
         self.names = ["time", "unit"] if shape[1:] == (1, 1) else ["time", "polarity", "y", "x"]
         self.columns: list[int] = []  # of these names; none before the first line
@@ -188,7 +187,7 @@ class Listener:
         heard: list[Heard] = []
         while self.step < to:
             x = torch.zeros(min(to - self.step, PIECE), *self.open.shape, dtype=torch.uint8)
-            x[0] = torch.from_numpy(self.open.clip(max=1 if self.binary else perturb.MOST))
+            x[0] = torch.from_numpy(self.open.clip(max=self.most))
             self.open[:] = 0
             self.events, self.waiting = self.events + self.waiting, 0
             with self.task.autocast():
@@ -242,13 +241,9 @@ def listener(
     return Listener(task, Live(model), how, complain)
 
 
-def data_setting(config: Config, name: str) -> Any:
-    """What a recipe says about its data, or else what their builder takes; None if it does not."""
-    if name in config.data.arguments:
-        return config.data.arguments[name]
-    taken = inspect.signature(find("dataset", config.data.name).build).parameters
-    default = taken[name].default if name in taken else None
-    return None if default is inspect.Parameter.empty else default
+def bins_of(source: Source) -> Bins | None:
+    """How the recordings of a data set become steps, if it has any that do."""
+    return source.test.bins if isinstance(source.test, Recordings) else None
 
 
-__all__ = ["Heard", "Listener", "Listening", "data_setting", "listener"]
+__all__ = ["Heard", "Listener", "Listening", "bins_of", "listener"]
