@@ -195,6 +195,8 @@ def test_help_lists_every_verb_with_a_line() -> None:
         "compare",
         "cite",
         "faults",
+        "stream",
+        "robust",
     ):
         assert f" {verb} " in said
 

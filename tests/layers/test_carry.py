@@ -80,7 +80,13 @@ def test_low_memory_keeps_states_only() -> None:
 
 @pytest.mark.parametrize(
     ("module", "says"),
-    [(Dropout(0.5), "Dropout"), (nn.RNN(8, 8), "RNN"), (small("spiking_mlp"), "BatchNorm")],
+    [
+        (Dropout(0.5), "Dropout"),
+        (nn.RNN(8, 8), "RNN"),
+        (small("spiking_mlp"), "BatchNorm"),
+        (small("spiking_mlp", norms="bntt").eval(), "StepBatchNorm"),
+        (small("spiking_mlp", norms="tebn").eval(), "TemporalEffectiveBatchNorm"),
+    ],
 )
 def test_networks_that_need_the_whole_sequence_say_why(module: nn.Module, says: str) -> None:
     reason = whole_only(nn.Sequential(module))

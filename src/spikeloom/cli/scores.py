@@ -156,6 +156,19 @@ def fault_table(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def robustness_table(found: Mapping[str, Any]) -> Table:
+    """Test accuracy on perturbed sequences: mean and spread over draws."""
+    table = grid("perturbation", "strength", "steps", "test accuracy", right=(1, 2))
+    draws = found["draws"]
+    table.title = f"mean ± sd over {draws} draws" if draws > 1 else "one draw"
+    table.title_justify, table.title_style = "left", "bold"
+    table.add_row("none", "", str(found["T"]), _value("accuracy", found["untouched"]))
+    for row in found["rows"]:
+        score = _spread(row["accuracy"])
+        table.add_row(row["perturbation"], f"{row['strength']:g}", str(row["T"]), score)
+    return table
+
+
 def _chips(count: int) -> str:
     return f"mean ± sd over {count} chips" if count > 1 else "one chip"
 
@@ -184,5 +197,6 @@ __all__ = [
     "fault_table",
     "import_table",
     "result_table",
+    "robustness_table",
     "score_table",
 ]

@@ -62,36 +62,6 @@ def evaluate(
     answer(as_json, scores, lambda: (scores_with_energy if energy else score_table)(scores))
 
 
-@app.command("stream")
-@refusals()
-def stream_run(
-    folder: Folder,
-    constants: Annotated[
-        Literal["refuse", "fold", "drop"],
-        typer.Option(help="Currents of every step: fold them into the neurons, or drop them."),
-    ] = "refuse",
-    late: Annotated[float, typer.Option(help="Share of spikes that are late.")] = 0.0,
-    most: Annotated[int, typer.Option(help="Steps that these are late at most.")] = 1,
-    order: Annotated[
-        int | None, typer.Option(metavar="SEED", help="Let the events of a step come in any order.")
-    ] = None,
-    single: Annotated[bool, typer.Option("--float32", help="Potentials in float32.")] = False,
-    weights: Annotated[
-        Literal["last", "best"] | None, typer.Option(help="Which; else as the recipe says.")
-    ] = None,
-    test: Annotated[int | None, typer.Option(min=1, help="First so many test samples.")] = None,
-    data_root: Root = None,
-    as_json: Json = False,
-) -> None:
-    """Test a run one event at a time, and compare its spikes with the clocked network."""
-    from spikeloom.cli.streaming import stream_table, stream_with_bar
-    from spikeloom.run.stream import How
-
-    how = How(constants, late, most, order, single, test)
-    found = stream_with_bar(folder, how, weights, data_root)
-    answer(as_json, found, lambda: stream_table(found))
-
-
 @app.command("render")
 @refusals()
 def render_run(

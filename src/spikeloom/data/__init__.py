@@ -8,6 +8,15 @@ from spikeloom.data.cifar import cifar10, cifar100
 from spikeloom.data.digits import digits
 from spikeloom.data.dmts import dmts
 from spikeloom.data.drawn import Drawn
+from spikeloom.data.event_steps import (
+    AddEvents,
+    DropEvents,
+    Jitter,
+    TimeFlip,
+    TimeWarp,
+    time_roll,
+    unit_roll,
+)
 from spikeloom.data.events import Bins, Events, Recordings
 from spikeloom.data.files import data_root
 from spikeloom.data.folder import image_folder
@@ -38,6 +47,7 @@ from spikeloom.data.tiny_nerf import tiny_nerf
 from spikeloom.data.views import Views
 
 __all__ = [
+    "AddEvents",
     "Augment",
     "AutoAugment",
     "Bins",
@@ -45,10 +55,12 @@ __all__ = [
     "CutMix",
     "Cutout",
     "Drawn",
+    "DropEvents",
     "Erase",
     "Events",
     "Flip",
     "Images",
+    "Jitter",
     "Mixup",
     "Order",
     "Patterns",
@@ -60,6 +72,8 @@ __all__ = [
     "Splits",
     "TensorImages",
     "TensorNumbers",
+    "TimeFlip",
+    "TimeWarp",
     "Views",
     "batches",
     "blender",
@@ -84,6 +98,8 @@ __all__ = [
     "sequential_mnist",
     "sines",
     "split",
+    "time_roll",
     "tiny_nerf",
     "unit",
+    "unit_roll",
 ]

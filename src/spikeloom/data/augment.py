@@ -13,8 +13,9 @@ class Augment(nn.Module):
     """Augmentation steps, one after another; none changes nothing.
 
     All randomness comes from torch's global generator on the CPU, so that restoring it with
-    ``torch.set_rng_state`` repeats the images exactly, on any device. A sequence is changed as one
-    image with the channels of all its steps, so that these stay aligned.
+    ``torch.set_rng_state`` repeats the images exactly, on any device. A step sees a sequence as one
+    image with the channels of all its steps, so that these stay aligned; one that says ``in_time``
+    sees its time axis.
 
     Shape:
         x float [B, C, H, W] or [B, T, C, H, W] in 0..1, y int64 [B] or float [B, K] -> the same; a
@@ -32,11 +33,12 @@ class Augment(nn.Module):
         """Apply every step to the images and their targets."""
         if not x.is_floating_point():
             raise TypeError(f"expected float images in 0..1, got {x.dtype}; scale with unit(x)")
-        if x.dim() == 5:
-            whole, y = self(x.flatten(1, 2), y)
-            return whole.unflatten(1, x.shape[1:3]), y
         for step in self.steps:
-            x, y = step(x, y)
+            if x.dim() == 5 and not getattr(step, "in_time", False):
+                whole, y = step(x.flatten(1, 2), y)
+                x = whole.unflatten(1, x.shape[1:3])
+            else:
+                x, y = step(x, y)
         return x, y
 
 

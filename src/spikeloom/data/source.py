@@ -222,6 +222,11 @@ class Source:
         """Whether targets are numbers, not classes."""
         return not self.class_names
 
+    @property
+    def counts(self) -> bool:
+        """Whether samples are counts of events, which reach the network as they are."""
+        return set(self.mean) == {0.0} and set(self.std) == {1 / 255}
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:

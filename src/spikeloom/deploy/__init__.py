@@ -31,6 +31,7 @@ from spikeloom.deploy.exchange.primitives import PRIMITIVES, Primitive
 from spikeloom.deploy.exchange.unfold import graph_of
 from spikeloom.deploy.exchange.weights import fit_weights, read_weights
 from spikeloom.deploy.faults import Faults, faulty, lost_share
+from spikeloom.deploy.live import Decision, Live
 from spikeloom.deploy.neurobench import neurobench_model, run_neurobench
 from spikeloom.deploy.packed import Packed, bytes_of, infer, read_packed, write_packed
 from spikeloom.deploy.signed import signed
@@ -43,6 +44,7 @@ __all__ = [
     "Constants",
     "Counts",
     "DamagedFileError",
+    "Decision",
     "EventNetwork",
     "EventRun",
     "Exported",
@@ -51,6 +53,7 @@ __all__ = [
     "Graph",
     "LayerCounts",
     "LayerEnergy",
+    "Live",
     "Packed",
     "Primitive",
     "bytes_of",

@@ -15,6 +15,7 @@ from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.moderate_dropout import ModerateDropout
 from spikeloom.layers.norms import BatchNorm, NoNorm
 from spikeloom.layers.over_time import STEPWISE, OverTime
+from spikeloom.layers.tebn import TemporalEffectiveBatchNorm
 from spikeloom.registry import Unsupported
 
 LONG = 32  # steps from which a sequence is cut at all
@@ -69,7 +70,8 @@ def whole_only(model: nn.Module) -> str | None:
         if isinstance(module, Temporal) and module.rule is not dynamics:
             return f"{name} ({type(module).__name__}) follows a rule that may look at all steps"
         steady = not module.training
-        if isinstance(module, BatchNorm) and steady:
+        by_step = isinstance(module, TemporalEffectiveBatchNorm)
+        if isinstance(module, BatchNorm) and steady and not by_step:
             continue
         if isinstance(module, Dropout | ModerateDropout) and (steady or module.p == 0):
             continue

@@ -25,6 +25,8 @@ from pydantic import (
 from spikeloom.kernels import Memory
 from spikeloom.registry import unknown
 
+RECORDED = "recorded"  # the encoder of data with steps of their own
+
 
 class ConfigError(ValueError):
     """The configuration cannot be run; the message says what to mend."""

@@ -21,7 +21,7 @@ from spikeloom.run import checkpoint
 from spikeloom.run.board import Board, Both
 from spikeloom.run.build import build
 from spikeloom.run.catalogue import uses
-from spikeloom.run.config import Config, ConfigError
+from spikeloom.run.config import RECORDED, Config, ConfigError
 from spikeloom.run.distributed import Processes, processes
 from spikeloom.run.evaluate import evaluate, firing_rates, rated_images, sample
 from spikeloom.run.fit import fit
@@ -44,7 +44,7 @@ from spikeloom.run.record import (
 )  # fmt: skip
 from spikeloom.run.rehearse import rehearse
 from spikeloom.run.start import start_from
-from spikeloom.run.task import RECORDED, Task, device_of, prepare
+from spikeloom.run.task import Task, device_of, prepare
 from spikeloom.run.teach import rehearse_teacher, taught_by, teach
 from spikeloom.run.teacher import TEACHER
 

@@ -1,7 +1,7 @@
 """Everything a configuration stands for, built and checked before any work starts."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
@@ -15,14 +15,14 @@ from spikeloom.layers import transform_weights
 from spikeloom.learning import Batch, of_batch
 from spikeloom.registry import UnknownNameError, find
 from spikeloom.run.aside import reseed
+from spikeloom.run.augmentation import augmentation
 from spikeloom.run.build import bind, build
-from spikeloom.run.config import Config, ConfigError, ModelConfig
+from spikeloom.run.config import RECORDED, Config, ConfigError, ModelConfig
 from spikeloom.run.distributed import Processes
 from spikeloom.run.measures import Measure, measure
 from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
 
-RECORDED = "recorded"  # the encoder of data with steps of their own
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of the forward pass alone
 
 
@@ -101,6 +101,11 @@ class Task:
         x, y = self.source.train.__getitems__(self.splits.train[chosen].tolist())
         return self.batch(x, y, training=False)
 
+    def of_steps(self, T: int) -> "Task":
+        """The same with sequences of T steps."""
+        model = self.config.model.model_copy(update={"T": T})
+        return replace(self, config=self.config.model_copy(update={"model": model}))
+
     @property
     def normalised(self) -> bool:
         """Currents are normalised; encoders that need intensities get them in 0..1."""
@@ -155,11 +160,7 @@ def prepare(
             "run.select = 'best' needs a validation split to choose by: set data.val > 0, or "
             "run.select = 'last'"
         )
-    if data.augment and len(source.shape) != 3:
-        raise ConfigError(
-            f"augmentation changes images, and {source.name} has samples of shape {source.shape}; "
-            "take data.augment out"
-        )
+    augment = augmentation(config, source)
     if data.val == 0 and any(phase.patience for phase in config.phase):
         raise ConfigError(
             "patience needs a validation split to judge epochs by: set data.val > 0, or leave it "
@@ -183,7 +184,6 @@ def prepare(
     net = placed(
         network(config, source.shape, source.outputs, source.facts), device, dtype_of(config)
     )
-    steps = [build(part, "augment", num_classes=source.outputs) for part in data.augment]
     teacher = None
     if config.teacher:
         about = teacher_config(config, folder)
@@ -195,7 +195,7 @@ def prepare(
                 "parameter of one name and shape; take a teacher of the same model and width"
             )
     task = Task(
-        config, device, procs, source, splits, Augment(steps),
+        config, device, procs, source, splits, augment,
         bind(config.model.encoder, "encoder"), net, teacher,
     )  # fmt: skip
     _try(task)

@@ -25,6 +25,7 @@ class Work:
         neurons: of the layer.
         states: numbers that each of them keeps.
         leaks: whether any of these decays.
+        decays: numbers that each update reads beside them: decays of single synapses.
         parameters: numbers it has learnt.
         zeros: those of its weights that are zero.
         weights: numbers in its weights.
@@ -44,6 +45,7 @@ class Work:
     neurons: int = 0
     states: int = 0
     leaks: bool = False
+    decays: int = 0
     parameters: int = 0
     zeros: int = 0
     weights: int = 0
@@ -59,7 +61,7 @@ class LayerCounts(Work):
         name: of the layer in the network.
         role: ``map`` (convolution, linear, token mixing), ``recurrent`` (weights within a layer of
             neurons), ``product`` (of activations with activations), ``pool``, ``sum``, ``norm``,
-            ``neurons``, ``rectifier``.
+            ``neurons``, ``synapses`` (currents or traces that decay), ``rectifier``.
         kind: its class.
         inputs: what it reads, by the values; empty if the layer before keeps it for this one.
         steps: how often it is computed; once for an image that is the same at every step.
@@ -119,7 +121,7 @@ class Counts:
                 "Effective_ACs": self.total("acs"),
                 "Dense": self.total("dense"),
             },
-            "membrane_updates": self.total("updates"),
+            "membrane_updates": float(sum(layer.updates for layer in fires)),
         }
 
     def as_dict(self) -> dict[str, Any]:

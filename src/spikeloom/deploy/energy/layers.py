@@ -9,33 +9,31 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from spikeloom.deploy.energy.fan_out import MAPS, MAXIMA, POOLS, fan_out, weights_of, windows
 from spikeloom.deploy.energy.ledger import Ledger, Origin
+from spikeloom.deploy.energy.synapses import CURRENTS, tally_synapses
 from spikeloom.deploy.energy.tally import Tally, count
 from spikeloom.functional import Decay
 from spikeloom.layers import (
     BatchNorm,
     Dropout,
-    GroupedSynapses,
-    HetSynLIF,
+    Latest,
     ModerateDropout,
     Neuron,
     NoNorm,
     NoReadout,
+    Softmax,
     StepBatchNorm,
-    Synapses,
     Temporal,
     TernaryLIF,
     ThresholdBatchNorm,
 )
-from spikeloom.registry import Unsupported
 
 TORCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 NORMS = (BatchNorm, StepBatchNorm, *TORCH_NORMS)
 FOLDING = (BatchNorm, ThresholdBatchNorm, *TORCH_NORMS)  # into a map's weights; none of their kin
 PASSING = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
-    Dropout, ModerateDropout, NoReadout,
+    Dropout, ModerateDropout, NoReadout, Latest,
 )  # fmt: skip
-CURRENTS = (Synapses, GroupedSynapses, HetSynLIF)
 KNOWN = (*MAPS, *POOLS, *NORMS, *PASSING, Temporal, nn.ReLU)
 
 
@@ -45,11 +43,9 @@ def tally_layer(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Ten
     Shape:
         x, out [M, *] of maps and pools, else [T, N, *]
     """
-    if isinstance(layer, CURRENTS):
-        raise Unsupported(
-            f"{name} ({type(layer).__name__}) keeps a current for every synapse, which decays at "
-            "every step; the account of operations knows no such work"
-        )
+    if isinstance(layer, Softmax):
+        ledger.uncounted[f"softmax of {name}"] = None
+        return
     shifts = isinstance(layer, NoNorm) and layer.bias is not None
     if isinstance(layer, PASSING) and not shifts:
         if out is not x:
@@ -62,6 +58,8 @@ def tally_layer(ledger: Ledger, name: str, layer: nn.Module, x: Tensor, out: Ten
         origin = _pool(ledger, name, layer, x, out)
     elif isinstance(layer, (*NORMS, NoNorm)):
         origin = _norm(ledger, name, layer, x, out)
+    elif isinstance(layer, CURRENTS):
+        origin = tally_synapses(ledger, name, layer, x, out)
     elif isinstance(layer, Temporal):
         origin = _neurons(ledger, name, layer, x, out)
     else:
@@ -161,7 +159,7 @@ def _neurons(ledger: Ledger, name: str, layer: Temporal, x: Tensor, out: Tensor)
     row.neurons = prod(x.shape[2:])
     if not row.calls:
         row.states = _states(layer, x) // max(row.neurons, 1)
-        row.leaks = _leaks(layer)
+        row.leaks, row.decays = _leaks(layer), _decays(layer, row.neurons)
         weight = layer.arguments().get("weight")
         own = sum(p.numel() for p in layer.parameters())
         row.parameters = own - (weight.numel() if isinstance(weight, Tensor) else 0)
@@ -170,7 +168,7 @@ def _neurons(ledger: Ledger, name: str, layer: Temporal, x: Tensor, out: Tensor)
     touched = ledger.touched(x)
     weight = layer.arguments().get("weight")
     if isinstance(weight, Tensor):
-        touched = touched | _recurrent(ledger, name, weight.detach(), out)
+        touched = touched | _recurrent(ledger, name, weight.detach(), out, apart=row.decays > 0)
     row.touched += count(touched)
     row.spikes += count(out)
     row.outputs.levels = levels = type(layer) is TernaryLIF
@@ -180,8 +178,11 @@ def _neurons(ledger: Ledger, name: str, layer: Temporal, x: Tensor, out: Tensor)
     return Origin(levels=levels)
 
 
-def _recurrent(ledger: Ledger, name: str, weight: Tensor, out: Tensor) -> Tensor:
+def _recurrent(ledger: Ledger, name: str, weight: Tensor, out: Tensor, *, apart: bool) -> Tensor:
     """The weights within a layer of neurons; returns which neurons they reach.
+
+    Args:
+        apart: whether a spike is added to a current of every synapse, not to one of the neuron.
 
     Shape:
         weight [C, C], out [T, N, C, *] -> [T, N, C, *]
@@ -193,6 +194,7 @@ def _recurrent(ledger: Ledger, name: str, weight: Tensor, out: Tensor) -> Tensor
     row.zeros = int((weight == 0).sum())
     row.calls += out.shape[0] * out.shape[1]
     row.in_size = row.out_size = prod(out.shape[2:])
+    row.out_size = weight.numel() if apart else row.out_size
     row.dense += out.numel() * weight.shape[0]
     row.inputs.see(before)
     row.events += count(before)
@@ -205,8 +207,15 @@ def _recurrent(ledger: Ledger, name: str, weight: Tensor, out: Tensor) -> Tensor
 def _states(layer: Temporal, x_seq: Tensor) -> int:
     """Numbers that the neurons of one sample keep from step to step."""
     _, state = layer.function(x_seq[:1, :1], None, **layer.arguments())
-    parts = [state] if isinstance(state, Tensor) else list(state)
+    parts = [state] if isinstance(state, Tensor) else [part for part in state if part is not None]
     return sum(part.numel() for part in parts)
+
+
+def _decays(layer: Temporal, neurons: int) -> int:
+    """Decays that each of these neurons has for itself alone, if it has several."""
+    keeps = [value.keep for value in layer.arguments().values() if isinstance(value, Decay)]
+    sizes = (torch.as_tensor(keep).numel() for keep in keeps)
+    return sum(size // neurons for size in sizes if size > neurons)
 
 
 def _leaks(layer: Temporal) -> bool:

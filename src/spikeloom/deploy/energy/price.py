@@ -136,9 +136,10 @@ def _sums(layer: LayerCounts, a: Arithmetic, accesses: float) -> Traffic:
 
 
 def _states(layer: LayerCounts, a: Arithmetic) -> Traffic:
-    """Each number that a neuron keeps is read and written at every step."""
-    bits = 2 * layer.updates * layer.states * a.state_bits
-    return Traffic(bits, layer.neurons * layer.states * a.state_bits / 8)
+    """Each number that a neuron keeps is read and written at every step; decays are read."""
+    bits = layer.updates * (2 * layer.states + layer.decays) * a.state_bits
+    size = layer.neurons * (layer.states + layer.decays) * a.state_bits / 8
+    return Traffic(bits, size)
 
 
 def _activations(layer: LayerCounts, a: Arithmetic, event: bool) -> list[Traffic]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.deploy.energy.fan_out import MAPS
+from spikeloom.deploy.energy.synapses import CURRENTS
 from spikeloom.deploy.energy.values import Values
 from spikeloom.layers import Temporal, TokenMixing, plain_weights
 
@@ -29,7 +30,9 @@ def quantised(model: nn.Module, sequences: Iterable[Tensor]) -> nn.Module:
     """
     twin = plain_weights(model).eval()
     maps: dict[str, nn.Module] = {
-        name: module for name, module in twin.named_modules() if isinstance(module, MAPS)
+        name: module
+        for name, module in twin.named_modules()
+        if isinstance(module, (*MAPS, *CURRENTS))
     }
     seen = _ranges(twin, maps, sequences)
     with torch.no_grad():
