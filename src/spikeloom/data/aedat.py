@@ -101,7 +101,7 @@ def _header(raw: Array, at: int) -> tuple[int, int, int, int]:
     """Kind, size of an event, overflows and number of events of the packet that begins there."""
     if len(raw) - at < PACKET.size:
         raise ValueError(f"{len(raw) - at} bytes where a packet begins; {CURE}")
-    kind, _, size, _, overflow, _, count, _ = PACKET.unpack_from(raw, at)
+    kind, _, size, _, overflow, _, count, _ = PACKET.unpack(raw[at : at + PACKET.size].tobytes())
     if size < 1 or count < 0 or overflow < 0:
         raise ValueError(f"a packet of {count} events of {size} bytes; {CURE}")
     return kind, size, overflow, count

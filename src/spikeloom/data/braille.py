@@ -103,7 +103,7 @@ def read_letter(taxels: Taxels, number: int, *, threshold: float) -> Events:
 def _read(path: Path) -> tuple[Taxels, NDArray[np.str_], NDArray[np.int64]]:
     """Pressure [M, S, C], letter [M] and repetition [M]."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             taxels, letter, repetition = (file[key] for key in ("taxels", "letter", "repetition"))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(

@@ -45,7 +45,7 @@ class Kept(Recordings[Place]):
         """The steps of one recording, from disk if they are there."""
         path = self.folder / f"{at}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return torch.from_numpy(file[STEPS])
         except UNREADABLE:
             steps = super().steps(at)

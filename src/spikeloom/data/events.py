@@ -181,7 +181,8 @@ def _ranks(time: Array) -> Array:
 
 
 def _since(time: Array) -> Array:
-    return time - time.min()
+    since: Array = time - time.min()
+    return since
 
 
 def _length(time: Array) -> float:

@@ -27,8 +27,8 @@ def mel_bank(filters: int, low: float, high: float, rate: float, nfft: int) -> T
 
     Example:
         >>> mel_bank(2, 0, 4000, 8000, 8)
-        tensor([[0.0000, 0.8550, 0.1758, 0.0000, 0.0000],
-                [0.0000, 0.1450, 0.8242, 0.5192, 0.0000]], dtype=torch.float64)
+        tensor([[0.0000, 0.6759, 0.0000, 0.0000, 0.0000],
+                [0.0000, 0.3241, 0.9055, 0.4528, 0.0000]], dtype=torch.float64)
     """
     top = min(high, rate / 2)
     if filters < 1 or nfft < 2 or not 0 <= low < top:
