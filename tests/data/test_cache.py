@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -78,6 +79,12 @@ def test_nothing_is_written_on_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     assert kept.steps(1).sum() == 2
     assert [path.name for path in tmp_path.glob("*/*")] == ["about.json"]
+
+
+def test_a_folder_that_is_removed_meanwhile_is_no_reason_to_stop(tmp_path):
+    kept = cached(source(), str(tmp_path)).train
+    shutil.rmtree(kept.folder)
+    assert kept.steps(1).sum() == 2
 
 
 def test_workers_share_a_folder(tmp_path):

@@ -44,22 +44,30 @@ class Kept(Recordings[Place]):
     def steps(self, at: int) -> Tensor:
         """The steps of one recording, from disk if they are there."""
         path = self.folder / f"{at}.npz"
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return torch.from_numpy(file[STEPS])
-        except UNREADABLE:
-            steps = super().steps(at)
-            if shutil.disk_usage(self.folder).free >= SPARE:
-                _write(path, steps)
-            return steps
+        if (kept := _read(path)) is not None:
+            return kept
+        steps = super().steps(at)
+        _write(path, steps)
+        return steps
+
+
+def _read(path: Path) -> Tensor | None:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return torch.from_numpy(file[STEPS])
+    except UNREADABLE:
+        return None
 
 
 def _write(path: Path, steps: Tensor) -> None:
     """Put a file in its place whole; or nothing, if the disk does not take it."""
-    with suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        draft = Path(folder) / path.name
-        np.savez_compressed(draft, allow_pickle=False, **{STEPS: steps.numpy()})
-        os.replace(draft, path)
+    with suppress(OSError):
+        if shutil.disk_usage(path.parent).free < SPARE:
+            return
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            np.savez_compressed(draft, allow_pickle=False, **{STEPS: steps.numpy()})
+            os.replace(draft, path)
 
 
 def cached(source: Source, where: bool | str) -> Source:

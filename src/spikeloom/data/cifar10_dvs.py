@@ -8,7 +8,7 @@ import torch
 
 from spikeloom.data.aedat import SIDE, read_aedat2
 from spikeloom.data.events import Bins, By, Events, Recordings, Value
-from spikeloom.data.files import Remote, data_root
+from spikeloom.data.files import Remote, locate_folder
 from spikeloom.data.recorded import check_count, coarser, digest, listed, recorded_source
 from spikeloom.data.source import Source
 from spikeloom.papers import Paper
@@ -91,7 +91,11 @@ def cifar10_dvs(
     if joined < 1 or SIDE % joined:
         raise ValueError(f"joined must divide {SIDE} pixels, got {joined}")
     bins = Bins(T, (2, SIDE // joined, SIDE // joined), by, value, width)
-    base = _base(data_root(root), download=download)
+    base = locate_folder(
+        "cifar10_dvs", root, FOLDERS, lambda folder: all((folder / c).is_dir() for c in CLASSES),
+        expected=f"folders of all classes, as {CLASSES[0]}/cifar10_{CLASSES[0]}_0.aedat,",
+        remote=REMOTE, download=download,
+    )  # fmt: skip
     found = sorted(
         (int(hit[1]), label, path)
         for label, name in enumerate(CLASSES)
@@ -124,23 +128,3 @@ def read_recording(path: Path, *, joined: int = 1) -> Events:
         ValueError: it is damaged.
     """
     return coarser(read_aedat2(path), joined)
-
-
-def _base(root: Path, *, download: bool) -> Path:
-    """The folder that holds a folder for every class."""
-
-    def found() -> Path | None:
-        bases = (root / name for name in FOLDERS)
-        return next((base for base in bases if all((base / c).is_dir() for c in CLASSES)), None)
-
-    if found() is None and download:
-        from spikeloom.data.download import fetch
-
-        fetch(REMOTE, root, whole=lambda: found() is not None)
-    if (base := found()) is None:
-        raise FileNotFoundError(
-            f"cifar10_dvs is not under {root}. Looked for folders of all classes, as "
-            f"{CLASSES[0]}/cifar10_{CLASSES[0]}_0.aedat, in {', '.join(FOLDERS)}. Put the files "
-            "there, give another root, or let download = true fetch them."
-        )
-    return base

@@ -9,7 +9,7 @@ import torch
 
 from spikeloom.data.aedat import SIDE, read_aedat3
 from spikeloom.data.events import Bins, By, Events, Recordings, Value
-from spikeloom.data.files import data_root
+from spikeloom.data.files import locate_folder
 from spikeloom.data.recorded import check_count, coarser, digest, listed, recorded_source
 from spikeloom.data.source import Source
 from spikeloom.papers import Paper
@@ -89,7 +89,12 @@ def dvs_gesture(
     if joined < 1 or SIDE % joined:
         raise ValueError(f"joined must divide {SIDE} pixels, got {joined}")
     bins = Bins(T, (2, SIDE // joined, SIDE // joined), by, value, width)
-    base = _base(data_root(root))
+    base = locate_folder(
+        "dvs_gesture", root, FOLDERS,
+        lambda folder: all((folder / each).is_file() for each in LISTS.values()),
+        expected=" and ".join(LISTS.values()),
+        by_hand="DvsGesture.tar.gz from research.ibm.com/dvsgesture",
+    )  # fmt: skip
     read = functools.partial(read_gesture, joined=joined)
     parts, files = {}, {}
     for part, name in LISTS.items():
@@ -113,17 +118,6 @@ def read_gesture(place: Gesture, *, joined: int = 1) -> Events:
         ValueError: the file is damaged.
     """
     return coarser(read_aedat3(place.path, place.start, place.end), joined)
-
-
-def _base(root: Path) -> Path:
-    for base in (root / name for name in FOLDERS):
-        if all((base / name).is_file() for name in LISTS.values()):
-            return base
-    raise FileNotFoundError(
-        f"dvs_gesture is not under {root}. Looked for {' and '.join(LISTS.values())} in "
-        f"{', '.join(FOLDERS)}. Get DvsGesture.tar.gz from research.ibm.com/dvsgesture, by hand, "
-        "and unpack it there"
-    )
 
 
 def _trials(path: Path, *, partial: bool) -> list[Path]:

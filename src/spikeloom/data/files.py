@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,6 +133,45 @@ def locate(
     if found is None:
         raise FileNotFoundError(_missing(name, folder, layouts, remote))
     return found
+
+
+def locate_folder(
+    name: str,
+    root: Path | None,
+    folders: Sequence[str],
+    whole: Callable[[Path], bool],
+    *,
+    expected: str,
+    remote: Remote | None = None,
+    download: bool = False,
+    by_hand: str = "",
+) -> Path:
+    """The first folder under the root that is whole; fetched first if asked for and absent.
+
+    Args:
+        whole: whether a folder holds what is needed.
+        expected: what was looked for in it.
+        remote: where it can be fetched.
+        by_hand: where people get it, if it cannot be fetched.
+    Raises:
+        FileNotFoundError: there is none; says what was looked for and where.
+    """
+    base = data_root(root)
+
+    def found() -> Path | None:
+        return next((base / each for each in folders if whole(base / each)), None)
+
+    if found() is None and download and remote:
+        from spikeloom.data.download import fetch
+
+        fetch(remote, base, whole=lambda: found() is not None)
+    if (folder := found()) is None:
+        cure = "Put the files there, give another root, or let download = true fetch them."
+        raise FileNotFoundError(
+            f"{name} is not under {base}. Looked for {expected} in {', '.join(folders)}. "
+            + (cure if remote else f"Get {by_hand}, by hand, and put it there")
+        )
+    return folder
 
 
 def _look(root: Path, layouts: Sequence[Layout]) -> Found | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.data.events import Bins, Events, Recordings, Value
-from spikeloom.data.files import data_root
+from spikeloom.data.files import locate_folder
 from spikeloom.data.recorded import check_count, digest, listed, mixed, recorded_source
 from spikeloom.data.source import Source
 from spikeloom.functional.audio import band_levels, mel_power, threshold_crossing
@@ -134,7 +134,12 @@ def fsdd(
     if min(filters, thresholds) < 1:
         raise ValueError(f"filters and thresholds must be >= 1, got {filters} and {thresholds}")
     bins = Bins(T, (code.neurons, 1, 1), value=value, width=1.0)
-    base = _base(data_root(root))
+    base = locate_folder(
+        "fsdd", root, FOLDERS,
+        lambda folder: any(folder.glob("*.wav")),
+        expected="<digit>_<speaker>_<take>.wav",
+        by_hand="github.com/Jakobovski/free-spoken-digit-dataset",
+    )  # fmt: skip
     names = [(path, hit) for path in base.glob("*.wav") if (hit := NAME.fullmatch(path.name))]
     found = sorted((int(hit[3]), int(hit[1]), hit[2], path) for path, hit in names)
     parts, files = [], {}
@@ -176,14 +181,3 @@ def read_wav(path: Path) -> tuple[Tensor, int]:
             "anew"
         )
     return torch.from_numpy(np.frombuffer(raw, "<i2").astype(np.float32) / 2**15), about.framerate
-
-
-def _base(root: Path) -> Path:
-    for base in (root / name for name in FOLDERS):
-        if any(base.glob("*.wav")):
-            return base
-    raise FileNotFoundError(
-        f"fsdd is not under {root}. Looked for <digit>_<speaker>_<take>.wav in "
-        f"{', '.join(FOLDERS)}. Get them from github.com/Jakobovski/free-spoken-digit-dataset, by "
-        "hand"
-    )

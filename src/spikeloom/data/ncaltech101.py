@@ -7,7 +7,7 @@ import torch
 
 from spikeloom.data.atis import check_whole, read_five_bytes
 from spikeloom.data.events import Bins, By, Events, Recordings, Value
-from spikeloom.data.files import data_root
+from spikeloom.data.files import locate_folder
 from spikeloom.data.nmnist import PAPER
 from spikeloom.data.recorded import check_count, coarser, digest, listed, mixed, recorded_source
 from spikeloom.data.source import Source
@@ -52,7 +52,12 @@ def ncaltech101(
     if joined < 1 or HEIGHT % joined or WIDTH % joined:
         raise ValueError(f"joined must divide {HEIGHT} and {WIDTH} pixels, got {joined}")
     bins = Bins(T, (2, HEIGHT // joined, WIDTH // joined), by, value, width)
-    base = _base(data_root(root))
+    base = locate_folder(
+        "ncaltech101", root, FOLDERS,
+        lambda folder: any(folder.glob("*/*.bin")),
+        expected="<class>/image_<number>.bin",
+        by_hand="Caltech101.zip from garrickorchard.com/datasets/n-caltech101",
+    )  # fmt: skip
     names = tuple(sorted(path.name for path in base.iterdir() if any(path.glob("*.bin"))))
     found = [(sorted((base / name).glob("*.bin")), label) for label, name in enumerate(names)]
     check_count(base, sum(len(paths) for paths, _ in found), COUNT, partial=partial)
@@ -83,14 +88,3 @@ def read_recording(path: Path, *, joined: int = 1) -> Events:
         ValueError: it is damaged.
     """
     return coarser(read_five_bytes(path, HEIGHT, WIDTH), joined)
-
-
-def _base(root: Path) -> Path:
-    for base in (root / name for name in FOLDERS):
-        if base.is_dir() and any(base.glob("*/*.bin")):
-            return base
-    raise FileNotFoundError(
-        f"ncaltech101 is not under {root}. Looked for <class>/image_<number>.bin in "
-        f"{', '.join(FOLDERS)}. Get Caltech101.zip from garrickorchard.com/datasets/n-caltech101, "
-        "by hand, and unpack it there"
-    )

@@ -8,7 +8,7 @@ import torch
 
 from spikeloom.data.atis import check_whole, read_five_bytes
 from spikeloom.data.events import Bins, By, Events, Recordings, Value
-from spikeloom.data.files import Remote, data_root
+from spikeloom.data.files import Remote, locate_folder
 from spikeloom.data.recorded import check_count, digest, listed, recorded_source
 from spikeloom.data.source import Source
 from spikeloom.papers import Paper
@@ -83,7 +83,10 @@ def nmnist(
     if not 1 <= side <= SIDE:
         raise ValueError(f"side must be in 1 ... {SIDE} pixels, got {side}")
     bins = Bins(T, (2, side, side), by, value, width)
-    base = _base(data_root(root), download=download)
+    base = locate_folder(
+        "nmnist", root, FOLDERS, lambda folder: all((folder / part).is_dir() for part in COUNTS),
+        expected="Train/<digit>/<number>.bin and Test/...", remote=REMOTE, download=download,
+    )  # fmt: skip
     train, listing = _part(base / "Train", bins, partial=partial)
     test, test_listing = _part(base / "Test", bins, partial=partial)
     files = {"Train (names and sizes)": listing, "Test (names and sizes)": test_listing}
@@ -102,26 +105,6 @@ def read_recording(path: Path, *, side: int = SIDE) -> Events:
     x, y = x - margin, y - margin
     kept = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < side)
     return Events(events.time[kept], (p[kept], y[kept], x[kept]))
-
-
-def _base(root: Path, *, download: bool) -> Path:
-    """The folder that holds Train and Test."""
-
-    def found() -> Path | None:
-        bases = (root / name for name in FOLDERS)
-        return next((base for base in bases if all((base / p).is_dir() for p in COUNTS)), None)
-
-    if found() is None and download:
-        from spikeloom.data.download import fetch
-
-        fetch(REMOTE, root, whole=lambda: found() is not None)
-    if (base := found()) is None:
-        raise FileNotFoundError(
-            f"nmnist is not under {root}. Looked for Train/<digit>/<number>.bin and Test/... in "
-            f"{', '.join(FOLDERS)}. Put the files there, give another root, or let "
-            "download = true fetch them."
-        )
-    return base
 
 
 def _part(base: Path, bins: Bins, *, partial: bool) -> tuple[Recordings[Path], str]:
