@@ -30,7 +30,9 @@ from spikeloom.run.loop import Training
 from spikeloom.run.session import Silent
 from spikeloom.run.task import prepare
 
-RECORDED = ("nmnist", "dmts", "randman", "sequential_mnist", "shd")  # sequences
+RECORDED = (  # sequences
+    "nmnist", "dmts", "randman", "sequential_mnist", "shd", "fsdd_spikes", "fsdd", "braille",
+)  # fmt: skip
 SHAPES = {
     "digits": ((1, 8, 8), 10),
     "mnist": ((1, 28, 28), 10),
@@ -46,6 +48,9 @@ SHAPES = {
     "randman": ((20, 1, 1), 10),
     "sequential_mnist": ((28, 1, 1), 10),
     "shd": ((700, 1, 1), 20),
+    "fsdd_spikes": ((700, 1, 1), 10),
+    "fsdd": ((496, 1, 1), 10),
+    "braille": ((2, 12, 1), 27),
 }
 SCENES = ("blender", "llff", "tiny_nerf")
 # Of numbers: shape of a sample, outputs and measure.
@@ -113,7 +118,9 @@ def test_recipe_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
         return Entry(kind, wanted, source, entry.summary)
 
     monkeypatch.setattr(building, "find", found)
-    config = load(name, ["data.val=4", "data.train=20", "data.test=4", "data.batch=4"])
+    config = load(
+        name, ["data.val=4", "data.train=20", "data.test=4", "data.batch=4", "data.cache=false"]
+    )
     task = prepare(config, Processes(), torch.device("cpu"), None)
     training = Training(task, tmp_path, Both(Silent(), Silent()))
     batch = next(task.load("train", task.order("train")))

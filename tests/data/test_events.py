@@ -1,5 +1,7 @@
 """Events become steps: where they fall, what is counted, what is refused."""
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeloom.data import Bins, Events, Order, Recordings, batches
+from spikeloom.data import events as module
 
 
 def events(time, unit=None):
@@ -56,12 +59,53 @@ def test_no_event_is_lost_and_order_in_the_file_does_not_matter(time, T, by):
     assert torch.equal(Bins(T, (1,), by=by)(events(sorted(time))), steps)
 
 
+def test_a_voxel_grid_shares_events_between_the_steps_next_to_them():
+    grid = Bins(5, (1,), value="voxel")(events([0, 10, 25, 40]))
+    assert grid.dtype == torch.float32
+    # T - 1 = 4 steps of 10: 25 is half way between the third and the fourth
+    assert grid[:, 0].tolist() == [1, 1, 0.5, 0.5, 1]
+    by_count = Bins(3, (1,), by="count", value="voxel")(events([0, 1, 500, 501, 502]))
+    assert by_count[:, 0].tolist() == [1.5, 2, 1.5]
+    width = Bins(2, (1,), value="voxel", width=10.0)(events([0, 5, 15, 20]))
+    assert width[:, 0].tolist() == [1.5, 1]
+
+
+def test_a_signed_grid_counts_the_second_polarity_up_and_the_first_down():
+    time, p, x = np.array([0, 3, 6]), np.array([1, 0, 1], np.uint8), np.array([0, 0, 1])
+    signed = Bins(3, (2, 2), value="signed")
+    steps = signed(Events(time, (p, x)))
+    assert (steps.shape, signed.step) == ((3, 1, 2), (1, 2))
+    both = Bins(3, (2, 2), value="voxel")(Events(time, (p, x)))
+    torch.testing.assert_close(steps[:, 0], both[:, 1] - both[:, 0])
+
+
+@given(
+    st.lists(st.integers(0, 10_000), min_size=1, max_size=200),
+    st.integers(1, 20),
+    st.sampled_from(["time", "count"]),
+)
+def test_a_voxel_grid_loses_nothing_of_an_event(time, T, by):
+    grid = Bins(T, (1,), by=by, value="voxel")(events(time))
+    assert grid.min() >= 0
+    assert grid.sum().item() == pytest.approx(len(time))
+
+
+def test_a_recording_with_a_width_may_be_silent():
+    assert Bins(3, (2,), width=1.0)(events([])).tolist() == [[0, 0]] * 3
+    assert Bins(3, (2,), width=1.0, value="voxel")(events([])).dtype == torch.float32
+
+
+def test_the_example_runs():
+    assert doctest.testmod(module).failed == 0
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Bins(0, (1,)), "T and all sides must be >= 1"),
-        (lambda: Bins(1, (1,), by="size"), "use 'time' or 'count'"),
-        (lambda: Bins(1, (1,), value="sum"), "use 'count' or 'binary'"),
+        (lambda: Bins(1, (1,), by="size"), "by is 'size'; use one of .'time', 'count'"),
+        (lambda: Bins(1, (1,), value="sum"), "value is 'sum'; use one of .*'voxel', 'signed'"),
+        (lambda: Bins(1, (3, 2), value="signed"), "has 3 places, not 2"),
         (lambda: Bins(1, (1,), by="count", width=1.0), "width"),
         (lambda: Bins(1, (1,), width=0.0), "width"),
         (lambda: Bins(1, (1,))(events([])), "without events"),

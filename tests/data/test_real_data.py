@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikeloom.data import batches, cifar10, fashion_mnist, mnist, nmnist, split
+from spikeloom.data import (
+    batches,
+    braille,
+    cifar10,
+    fashion_mnist,
+    fsdd,
+    fsdd_spikes,
+    mnist,
+    nmnist,
+    split,
+)
 from spikeloom.data.batches import Order
 from spikeloom.data.source import pixel_mean_std
 
@@ -58,6 +68,34 @@ def test_recordings_of_nmnist_last_as_long_and_hold_as_many_events_as_published(
         assert all(290_000 < events.time.max() < 340_000 for events in found)
         x, _ = part.__getitems__(list(range(20)))
         assert int(x.sum()) == sum(len(events.time) for events in found)
+
+
+def test_spoken_digits_as_spikes_last_less_than_a_second_and_keep_every_unit():
+    source = load(partial(fsdd_spikes, T=250, value="count"))
+    assert (source.shape, source.class_names[9]) == ((700, 1, 1), "nine")
+    assert len(source.train.labels.unique()) == 10
+    for part in (source.train, source.test):
+        found = [part.read(place) for place in part.places[:20]]
+        assert all(0.1 < events.time.max() < 1 for events in found)
+        x, _ = part.__getitems__(list(range(20)))
+        assert int(x.sum()) == sum(len(events.time) for events in found)
+
+
+def test_the_energy_of_spoken_digits_makes_some_hundred_crossings():
+    source = load(partial(fsdd, T=200, partial=True))
+    assert len(source.train.labels.unique()) == len(source.test.labels.unique()) == 10
+    x, _ = source.train.__getitems__(list(range(20)))
+    assert (x.flatten(1).sum(1) > 300).all()
+    # as many levels crossed upwards as downwards, but for where a sound begins and ends
+    each = x.view(20, 200, 16, 31).sum((0, 1, 2))
+    assert float(each[:15].sum() / each[15:30].sum()) == pytest.approx(1, abs=0.1)
+
+
+def test_braille_letters_are_as_many_as_published():
+    source = load(partial(braille, T=76))
+    assert (len(source.train), len(source.test), len(source.class_names)) == (810, 270, 27)
+    assert source.test.labels.bincount().tolist() == [10] * 27
+    assert source.train.labels[-27:].tolist() == list(range(27))
 
 
 def test_an_epoch_of_mnist_goes_through_every_training_image():

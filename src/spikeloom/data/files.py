@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,22 @@ class Found:
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path} is not a whole gzip file ({error}); fetch it anew") from error
 
+    def unread(self, name: str) -> Path:
+        """Where one file lies that is read in pieces; notes its sha256.
+
+        Raises:
+            ValueError: it lies there gzipped.
+        """
+        path = self.paths[name]
+        if path.suffix == ".gz":
+            raise ValueError(
+                f"{path} is packed, and pieces are read from anywhere in it; unpack it: "
+                f"gunzip {path.name}"
+            )
+        with path.open("rb") as file:
+            self.digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return path
+
 
 def data_root(root: Path | None) -> Path:
     """The folder with the datasets: the argument, else the variable SPIKELOOM_DATA.
@@ -95,25 +111,67 @@ def locate(
     name: str,
     root: Path | None,
     layouts: Sequence[Layout],
-    remote: Remote,
+    remote: Remote | None,
     *,
     download: bool = False,
 ) -> Found:
     """The first layout of which every file is there; fetched first if asked for and absent.
+
+    Args:
+        remote: where the files can be fetched; None if they cannot.
 
     Raises:
         FileNotFoundError: no layout is whole; says what was looked for and where.
     """
     folder = data_root(root)
     found = _look(folder, layouts)
-    if found is None and download:
+    if found is None and download and remote:
         from spikeloom.data.download import fetch
 
         fetch(remote, folder, whole=lambda: _look(folder, layouts) is not None)
         found = _look(folder, layouts)
     if found is None:
-        raise FileNotFoundError(_missing(name, folder, layouts))
+        raise FileNotFoundError(_missing(name, folder, layouts, remote))
     return found
+
+
+def locate_folder(
+    name: str,
+    root: Path | None,
+    folders: Sequence[str],
+    whole: Callable[[Path], bool],
+    *,
+    expected: str,
+    remote: Remote | None = None,
+    download: bool = False,
+    by_hand: str = "",
+) -> Path:
+    """The first folder under the root that is whole; fetched first if asked for and absent.
+
+    Args:
+        whole: whether a folder holds what is needed.
+        expected: what was looked for in it.
+        remote: where it can be fetched.
+        by_hand: where people get it, if it cannot be fetched.
+    Raises:
+        FileNotFoundError: there is none; says what was looked for and where.
+    """
+    base = data_root(root)
+
+    def found() -> Path | None:
+        return next((base / each for each in folders if whole(base / each)), None)
+
+    if found() is None and download and remote:
+        from spikeloom.data.download import fetch
+
+        fetch(remote, base, whole=lambda: found() is not None)
+    if (folder := found()) is None:
+        cure = "Put the files there, give another root, or let download = true fetch them."
+        raise FileNotFoundError(
+            f"{name} is not under {base}. Looked for {expected} in {', '.join(folders)}. "
+            + (cure if remote else f"Get {by_hand}, by hand, and put it there")
+        )
+    return folder
 
 
 def _look(root: Path, layouts: Sequence[Layout]) -> Found | None:
@@ -130,11 +188,12 @@ def _variant(path: Path) -> Path | None:
     return path if path.is_file() else zipped if zipped.is_file() else None
 
 
-def _missing(name: str, root: Path, layouts: Sequence[Layout]) -> str:
+def _missing(name: str, root: Path, layouts: Sequence[Layout], remote: Remote | None) -> str:
     lines = [f"{name} is not whole under {root}. Looked for (each also with .gz):"]
     for layout in layouts:
         for folder in layout.folders:
             absent = [file for file in layout.files if _variant(root / folder / file) is None]
             lines.append(f"  {folder}/: missing {', '.join(absent)}")
-    lines.append("Put the files there, give another root, or let download = true fetch them.")
+    fetched = ", or let download = true fetch them" if remote else ""
+    lines.append(f"Put the files there, give another root{fetched}.")
     return "\n".join(lines)

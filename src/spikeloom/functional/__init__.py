@@ -1,6 +1,6 @@
 """Pure functions on time-first sequences [T, N, *]: neurons, slopes, leaks, encoders, STDP."""
 
-from spikeloom.functional import diehl_cook, encode
+from spikeloom.functional import audio, diehl_cook, encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
 from spikeloom.functional.dspike import Dspike
 from spikeloom.functional.events import Counts, Events, Late, Stream, event_stream, events_of
@@ -110,6 +110,7 @@ __all__ = [
     "alif",
     "alif_step",
     "alif_trace",
+    "audio",
     "batch_norm",
     "batch_statistics",
     "bn_lif",

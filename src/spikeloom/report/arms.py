@@ -17,6 +17,7 @@ NO_ARM = (
     "run.twin",
     "run.checkpoint_minutes",
     "run.tensorboard",
+    "data.cache",
     "data.root",
     "data.workers",
     "data.download",

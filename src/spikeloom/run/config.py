@@ -81,6 +81,9 @@ class DataConfig(Part):
     augment: tuple[AnyPart, ...] = ()
     root: str | None = None
     workers: StrictInt = Field(0, ge=0)
+    cache: StrictBool | str = Field(
+        False, description="keep binned recordings on disk: true, or the folder"
+    )
 
 
 class Group(Strict):

@@ -22,7 +22,7 @@ from spikeloom.run.config import ConfigError, Part
 # Packages that some parts use if they are there, and how to get them.
 OPTIONAL = {
     name: f"pip install 'spikeloom[{name}]'"
-    for name in ("tensorboard", "nir", "neurobench", "onnx", "torchmetrics")
+    for name in ("tensorboard", "h5py", "nir", "neurobench", "onnx", "torchmetrics")
 }
 COMPILERS = ("c++", "g++", "clang++")
 
@@ -109,8 +109,10 @@ def _dataset(name: str, root: Path | None, **arguments: Any) -> Finding:
     part = Part.model_validate({"name": name, **arguments})
     try:
         source = build(part, "dataset", root=root, T=1)
-    except FileNotFoundError:
-        hint = "put its files under the data root, or let a run fetch them: data.download=true"
+    except FileNotFoundError as error:
+        hint = "put its files under the data root"
+        if "download = true" in str(error):
+            hint += ", or let a run fetch them: data.download=true"
         return Finding(f"data: {name}", "not there", False, hint)
     except (ConfigError, OSError) as error:
         if "partial = true" in str(error) and not arguments:

@@ -26,9 +26,9 @@ from spikeloom.run.task import Task
 
 # Settings that do not change what a run comes to.
 MAY_CHANGE = {
-    "title", "data.download", "data.partial", "data.root", "data.verify", "data.workers",
-    "run.arm", "run.device", "run.threads", "run.select", "run.twin", "run.checkpoint_minutes",
-    "run.tensorboard",
+    "title", "data.cache", "data.download", "data.partial", "data.root", "data.verify",
+    "data.workers", "run.arm", "run.device", "run.threads", "run.select", "run.twin",
+    "run.checkpoint_minutes", "run.tensorboard",
 }  # fmt: skip
 
 

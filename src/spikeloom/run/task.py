@@ -10,7 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.data import Augment, Images, Order, Source, Splits, batches, normalise, split, unit
+from spikeloom.data import (
+    Augment,
+    Images,
+    Order,
+    Source,
+    Splits,
+    batches,
+    cached,
+    normalise,
+    split,
+    unit,
+)
 from spikeloom.layers import transform_weights
 from spikeloom.learning import Batch, of_batch
 from spikeloom.registry import UnknownNameError, find
@@ -213,9 +224,9 @@ def read(config: Config, root: Path | None) -> Source:
     try:
         source: Source = build(config.data, "dataset", root=folder, T=config.model.T)
         measure(source.measure)
-    except (OSError, UnknownNameError) as error:
+        return cached(source, config.data.cache)
+    except (OSError, ValueError, UnknownNameError) as error:
         raise ConfigError(str(error)) from error
-    return source
 
 
 def network(
