@@ -81,8 +81,8 @@ class Learning:
 
     Args:
         rule: of the weights; the sizes of Diehl and Cook's code.
-        total: what the weights into a neuron are scaled to before every sample; 0 for never. The
-            default is a tenth of 784.
+        total: what the weights into a neuron are scaled to before every sample, and then clipped
+            to their range; 0 for never. The default is a tenth of 784.
     """
 
     rule: PairSTDP = field(
@@ -129,8 +129,9 @@ def shown(
     check_shown(x, w, theta, T)
     counts = []
     for number, sample in enumerate(x):
-        if learning and learning.total:
-            w = normalised_in_order(w, learning.total)
+        if learning:
+            w = normalised_in_order(w, learning.total) if learning.total else w
+            w = learning.rule.bounds.clip(w)
         for showing in range(cells.most):
             p = (sample * probability(cells, showing)).clamp(max=1.0)
             bits = (seed, number, showing)
