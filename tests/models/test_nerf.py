@@ -160,6 +160,30 @@ def test_chunks_change_nothing_and_points_start_at_rest(chunk):
     torch.testing.assert_close(alone, whole(sequence(x)))
 
 
+def test_rays_without_anything_are_culled_and_the_others_stay():
+    torch.manual_seed(0)
+    whole, culling = model("relu", place_levels=2), model("relu", place_levels=2, cull=0.0)
+    x = rays(300)
+    with torch.no_grad():  # half of the rays meet nothing
+        dense = whole.eval().passes(ray_parts(x), 1)[0].field.density.max(1).values
+        whole.coarse.density.module.bias -= dense.median()
+    culling.load_state_dict(whole.state_dict())
+    coarse, fine = whole.passes(ray_parts(x), 1)
+    kept = coarse.shown.opacity > 0
+    assert 100 < kept.sum() < 200
+    asked = []
+    culling.fine.register_forward_hook(lambda _m, given, _o: asked.append(len(given[1])))
+    found = culling.eval().look(x, 1)
+    assert sum(asked) == kept.sum()
+    for name in ("colour", "depth", "opacity", "weights"):
+        torch.testing.assert_close(getattr(found, name)[kept], getattr(fine.shown, name)[kept])
+    assert (found.colour[~kept] == 1).all()  # white
+    assert not found.weights[~kept].any()
+    culling.cull = 0.999999
+    assert torch.equal(culling.look(x[~kept], 1).colour, torch.ones(int((~kept).sum()), 3))
+    assert culling.train()(x[None]).shape == (1, 600, 3)  # training asks about all
+
+
 def test_inputs_that_stay_are_computed_once():
     net, calls = model("ternary", fine=0), []
     for name in ("first", "skip", "view"):
@@ -208,6 +232,7 @@ def test_rays_that_change_are_refused():
         ({"coarse": 2}, "coarse must be >= 3"),
         ({"fine": -1}, "fine and density_noise >= 0"),
         ({"chunk": 0}, "chunk >= 1"),
+        ({"cull": 1.0}, "cull is an opacity"),
         ({"density_noise": -1.0}, "density_noise >= 0"),
         ({"depth": 1}, "depth and width"),
         ({"in_shape": (3, 8, 8)}, "nerf learns colours"),

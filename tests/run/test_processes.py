@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 
 from spikeloom.learning import Batch
 from spikeloom.run import checkpoint, session
-from spikeloom.run.config import Config
+from spikeloom.run.config import Config, validate
 from spikeloom.run.record import LAST
 from spikeloom.run.stage import Stage
 from spikeloom.run.task import Task
@@ -32,6 +32,16 @@ BRANCHES = tiny(
     phase__0__learner="shortcut_bp",
     phase__0__optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9},
 )
+# Two grades, the second of them on features that every process keeps of all samples.
+GRADES = validate({
+    "model": {"name": "graded_mlp", "grades": 2, "hidden": [8], "T": 1, "neuron": "relu",
+              "norm": "none"},
+    "data": {"name": "sines", "frequencies": 2, "spacing": 1.0, "count": 67, "held": 8, "val": 8,
+             "test": 8, "batch": 32},
+    "phase": [{"times": 2, "learner": "mgdl", "loss": "mse", "epochs": 1,
+               "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}],
+    "run": {"threads": 1},
+})  # fmt: skip
 # Back-propagation first, then increments alone; Adam would move on gradients of zero.
 CYCLE = tiny(
     data__train=67,
@@ -89,13 +99,13 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [CONFIG, BRANCHES], ids=["bptt", "shortcut_bp"])
+@pytest.mark.parametrize("config", [CONFIG, BRANCHES, GRADES], ids=["bptt", "shortcut_bp", "mgdl"])
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path, config: Config) -> None:
     one = train_noting_gradients(tmp_path / "one", config)
     mp.spawn(train_as, (2, free_port(), str(tmp_path / "two"), config), nprocs=2)
     for rank in range(2):
         two = torch.load(tmp_path / f"two-gradients{rank}.pt")
-        assert len(two) == len(one) == 3
+        assert len(two) == len(one) == 3 * len(config.phase)
         for mine, whole in zip(two, one, strict=True):
             assert mine.dtype == torch.float64
             torch.testing.assert_close(mine, whole, rtol=1e-9, atol=1e-12)

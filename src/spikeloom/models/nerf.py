@@ -4,6 +4,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spikeloom.functional.radiance import (
     Composite,
@@ -58,6 +59,8 @@ class NeRF(nn.Module):
         white: whether what nothing hides is white; else it is black. Data sets of views say it.
         density_noise: standard deviation of what is added to densities in training.
         chunk: points that a field is asked about at once in evaluation.
+        cull: in evaluation the fine field is not asked about rays whose coarse opacity is at most
+            this: they show what the coarse one saw. None asks about all, as published.
         in_shape: (11,) of a ray.
         num_classes: 3, of a colour.
         neuron: makes the neurons of a layer from the shape (C,) of one sample.
@@ -85,15 +88,18 @@ class NeRF(nn.Module):
         white: bool = True,
         density_noise: float = 0.0,
         chunk: int = 16384,
+        cull: float | None = None,
         in_shape: tuple[int, ...],
         num_classes: int,
         neuron: MakeNeuron,
     ) -> None:
         super().__init__()
         _check(in_shape, num_classes, coarse, fine, density_noise, chunk)
+        if cull is not None and not 0 <= cull < 1:
+            raise ValueError(f"cull is an opacity, 0 <= cull < 1 or none, got {cull}")
         self.samples, self.more = coarse, fine
         self.density_noise, self.chunk = density_noise, chunk
-        self.white = white
+        self.white, self.cull = white, cull
         self.levels = place_levels, view_levels
         widths = [encoded_width(3, levels) for levels in self.levels]
 
@@ -117,17 +123,38 @@ class NeRF(nn.Module):
             x [R, 11] -> colour [R, 3], depth, opacity [R], weights [R, K]
         """
         rays = max(1, self.chunk // (self.samples + self.more))
-        found = [self.passes(ray_parts(part), T)[-1].shown for part in x.split(rays)]
+        found = [self._culled(part, T) for part in x.split(rays)]
         return Composite(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def _culled(self, x: Tensor, T: int) -> Composite:
+        """What rays show, without the fine field on those that are culled; weights are 0 there."""
+        if self.cull is None or self.fine is None:
+            return self.passes(ray_parts(x), T)[-1].shown
+        first = self._first(ray_parts(x), T)
+        shown = first.shown._replace(weights=F.pad(first.shown.weights, (0, self.more)).zero_())
+        kept = (shown.opacity > self.cull).nonzero()[:, 0]
+        if not len(kept):
+            return shown
+        t, weights = first.t[kept], first.shown.weights[kept]
+        finer = self._second(self.fine, ray_parts(x[kept]), t, weights, T).shown
+        return Composite(
+            *(all_.index_copy(0, kept, some) for all_, some in zip(shown, finer, strict=True))
+        )
 
     def passes(self, x: RayParts, T: int) -> list[Pass]:
         """The coarse pass, and the fine one after it."""
+        first = self._first(x, T)
+        if self.fine is None:
+            return [first]
+        return [first, self._second(self.fine, x, first.t, first.shown.weights, T)]
+
+    def _first(self, x: RayParts, T: int) -> Pass:
         t = stratified(grid(x.near, x.far, self.samples), self._draws(x, self.samples))
-        found = [self._pass(self.coarse, x, t, T)]
-        if self.fine is not None:
-            more = resampled(t, found[0].shown.weights, self.more, self._draws(x, self.more))
-            found.append(self._pass(self.fine, x, joined(t, more), T))
-        return found
+        return self._pass(self.coarse, x, t, T)
+
+    def _second(self, fine: RadianceField, x: RayParts, t: Tensor, weights: Tensor, T: int) -> Pass:
+        more = resampled(t, weights, self.more, self._draws(x, self.more))
+        return self._pass(fine, x, joined(t, more), T)
 
     def ask(self, field: RadianceField, place: Tensor, view: Tensor, T: int) -> Field:
         """What a field of this model says of places on rays.

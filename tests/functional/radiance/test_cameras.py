@@ -93,11 +93,19 @@ def test_recentred_poses_have_their_mean_at_home():
     torch.testing.assert_close(mean_pose(found), HOME, atol=1e-4, rtol=0)
 
 
-def test_a_spiral_looks_forward_and_comes_back():
+def test_a_spiral_keeps_an_eye_on_the_focus_and_comes_back():
     poses = recentred(HOME + torch.cat([torch.zeros(6, 3, 3), 0.2 * torch.randn(6, 3, 1)], dim=2))
-    path = spiral(poses, 24, near=1.0, far=10.0)
-    assert path.shape == (24, 3, 4)
-    assert (-path[..., 2, 2] < -0.9).all()
+    path = spiral(poses, 48, near=1.0, far=10.0)
+    assert path.shape == (48, 3, 4)
+    places, views = path[..., 3], -path[..., 2]
+    focus = torch.tensor([0.0, 0.0, -1 / (0.25 / 0.9 + 0.75 / 50)])
+    aim = (focus - places) / (focus - places).norm(dim=1, keepdim=True)
+    torch.testing.assert_close(views, aim, atol=1e-4, rtol=0)
+    reach = torch.quantile(poses[..., 3].abs(), 0.9, dim=0)
+    assert (places.abs() <= reach + 1e-4).all()
+    torch.testing.assert_close(places[24, :2], places[0, :2], atol=1e-4, rtol=0)  # a turn later
+    steps = (places.roll(-1, 0) - places).norm(dim=1)
+    assert steps[-1] < 2 * steps[:-1].max()  # the last pose leads to the first
 
 
 def test_bad_cameras_are_refused():
