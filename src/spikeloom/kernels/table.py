@@ -9,6 +9,7 @@ from spikeloom.kernels import shared, spectral
 from spikeloom.kernels.cpu import (
     conv,
     double_exponential,
+    ei_network,
     events,
     linear,
     maxpool,
@@ -91,6 +92,18 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         anywhere("shared", shared.hetsyn_lif, shared.spiking_objections),
         anywhere("two_pass", calls.hetsyn_lif, calls.spiking_objections),
         truth(functional.hetsyn_lif),
+    ),
+    "ei_wake": (
+        cpu(ei_network.ei_wake, ei_network.objections),
+        truth(functional.ei_wake),
+    ),
+    "ei_rates": (
+        cpu(ei_network.ei_rates, ei_network.objections),
+        truth(functional.ei_rates),
+    ),
+    "ei_sleep": (
+        cpu(ei_network.ei_sleep, ei_network.objections),
+        truth(functional.ei_sleep),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
