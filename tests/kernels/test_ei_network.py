@@ -94,10 +94,10 @@ def test_rates_of_any_number_of_threads(threads):
     w, p_seq, before = weights(), intensities(50, 6), torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        found = door("ei_rates")(p_seq, w, cell=CELL, seed=4)
+        found = door("ei_rates")(p_seq, w, cell=CELL, seed=4, skip=13)
     finally:
         torch.set_num_threads(before)
-    same(found, ei_rates(p_seq, w, cell=CELL, seed=4))
+    same(found, ei_rates(p_seq, w, cell=CELL, seed=4, skip=13))
 
 
 def test_no_inhibition_and_no_synapses():

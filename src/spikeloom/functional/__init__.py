@@ -68,7 +68,7 @@ from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_li
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
 from spikeloom.functional.rate_pass import rate_batch_norm, rate_bn_neuron, rate_neuron
 from spikeloom.functional.sequence import check_sequence, sequence, steps
-from spikeloom.functional.sleep import Drift, Sleep, SleepRegularizer, Totals, drift, toward, totals
+from spikeloom.functional.sleep import Drift, Sleep, SleepRegularizer, Totals, drift, totals, toward
 from spikeloom.functional.surrogate import (
     Arctan,
     Exponential,

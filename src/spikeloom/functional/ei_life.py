@@ -1,4 +1,4 @@
-"""How a recurrent network of excitatory and inhibitory neurons lives: awake, asleep, and in turn."""
+"""A recurrent network of excitatory and inhibitory neurons awake, asleep, and in turn."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def ei_wake(
 ) -> Woken:
     """Present samples one after the other, without a pause, and learn from every step.
 
-    An input fires at a step with its probability p, as the hash of (seed, sample, step, input) says.
+    An input fires at a step with its probability p: the hash of (seed, sample, step, input) says.
 
     Args:
         p_seq: probabilities.
@@ -62,21 +62,28 @@ def ei_wake(
     return Woken(counts, weight, state)
 
 
-def ei_rates(p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int) -> Tensor:
+def ei_rates(
+    p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int, skip: int = 0
+) -> Tensor:
     """Spikes of every neuron while the weights rest; each sample begins at rest.
 
+    Args:
+        p_seq: probabilities of the inputs.
+        weight, cell, seed: as in :func:`ei_wake`, whose draws these are.
+        skip: so many first steps do not count.
     Shape:
         p_seq [T, N, P], weight [O, P + O] -> int64 [N, O]
     """
     T, N, _ = check_p(p_seq, weight)
-    found = [
-        ei_wake(
-            p_seq, weight, ei_rest(weight, cell), cell=cell, rule=None, seed=seed,
-            start=n * T, stop=n * T + T,
-        ).counts[n]
-        for n in range(N)
-    ]  # fmt: skip
-    return torch.stack(found) if found else torch.zeros(0, len(weight), dtype=torch.int64)
+    counts = torch.zeros(N, len(weight), dtype=torch.int64)
+    for n in range(N):
+        state, settled = ei_rest(weight, cell), n * T + min(skip, T)
+        for start, stop in ((n * T, settled), (settled, n * T + T)):
+            found, _, state = ei_wake(
+                p_seq, weight, state, cell=cell, rule=None, seed=seed, start=start, stop=stop
+            )
+        counts[n] = found[n]
+    return counts
 
 
 class Slept(NamedTuple):
@@ -112,9 +119,9 @@ def ei_sleep(
     Shape:
         weight [O, P + O]
     """
-    O, P = len(weight), weight.shape[1] - len(weight)
+    count, P = len(weight), weight.shape[1] - len(weight)
     weight, held, step = weight.clone(), [state], 0
-    silence, place, counts = torch.zeros(P).bool(), torch.arange(O), torch.zeros(O).long()
+    silence, place, counts = torch.zeros(P).bool(), torch.arange(count), torch.zeros(count).long()
 
     def once(sigma: float) -> None:
         nonlocal step

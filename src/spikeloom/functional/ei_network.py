@@ -95,7 +95,7 @@ class AgeSTDP:
 
     @functools.cached_property
     def changes(self) -> tuple[Tensor, Tensor]:
-        """Change of |w| by the other side's age: where the source fires; where the target alone does.
+        """Change of |w| by the age of the other side: where the source fires; where the target does.
 
         Shape:
             -> float32 [L], float32 [L]; the last one stands for all greater ages, and is 0
@@ -145,10 +145,10 @@ def age_stdp(weight: Tensor, state: EIState, rule: AgeSTDP) -> Tensor:
         weight [O, P + O] -> [O, P + O]
     """
     at_pre, at_post = rule.changes
-    O, last = len(weight), len(at_pre) - 1
+    count, last = len(weight), len(at_pre) - 1
     age = state.age.clamp(max=last)
-    change = torch.where(state.fired, at_pre[age[-O:]][:, None], at_post[age])
-    touched = (state.fired | state.fired[-O:, None]) & (weight != 0)
+    change = torch.where(state.fired, at_pre[age[-count:]][:, None], at_post[age])
+    touched = (state.fired | state.fired[-count:, None]) & (weight != 0)
     size = (weight.abs() + change).clamp(rule.floor, rule.ceiling)
     return torch.where(touched, size * weight.sign(), weight)
 

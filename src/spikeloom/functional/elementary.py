@@ -34,7 +34,7 @@ def exp64(x: Tensor) -> Tensor:
 
 
 def log64(x: Tensor) -> Tensor:
-    """ln x = n ln 2 + 2 artanh(s), s = (m - 1) / (m + 1), for x = 2^n m with m in [√½, √2).
+    """Ln x = n ln 2 + 2 artanh(s), s = (m - 1) / (m + 1), for x = 2^n m with m in [√½, √2).
 
     Args:
         x: normal numbers > 0.

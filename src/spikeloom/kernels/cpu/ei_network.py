@@ -34,7 +34,7 @@ class EICall(ctypes.Structure):
         *((name, c_void_p) for name in ("v", "i_syn", "adaptation", "age", "fired", "counts")),
         ("seed", c_uint64),
         ("p", c_void_p),
-        *((name, c_int64) for name in ("steps", "samples", "p_step", "start", "stop")),
+        *((name, c_int64) for name in ("steps", "samples", "p_step", "start", "stop", "skip")),
         ("number", c_int64),
         *((name, c_double) for name in ("decay", "excited", "inhibited", "tolerance")),
         ("noise", c_float),
@@ -67,11 +67,14 @@ def ei_wake(
 
 
 @torch.no_grad()
-def ei_rates(p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int) -> Tensor:
+def ei_rates(
+    p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int, skip: int = 0
+) -> Tensor:
     """:func:`spikeloom.functional.ei_rates`, compiled; samples are shared among threads."""
     _, N, _ = check_p(p_seq, weight)
     counts = torch.zeros(N, len(weight), dtype=torch.int64)
     call, _alive = _awake(p_seq, weight.contiguous(), counts, cell, seed)
+    call.skip = skip
     native.run("spikeloom_ei_rates", call)
     return counts
 

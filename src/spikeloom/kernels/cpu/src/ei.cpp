@@ -205,6 +205,7 @@ struct Network {
 
   void wake(int64_t from, int64_t to) {
     std::vector<int32_t> lit, inputs;
+    std::vector<int64_t> uncounted(O);
     for (int64_t at = from; at < to; ++at) {
       const int64_t n = at / c.steps, t = at % c.steps;
       const float* p = c.p + t * c.p_step + n * P;
@@ -217,7 +218,8 @@ struct Network {
       inputs.clear();
       for (int32_t i : lit)
         if (uniform(mixed(key ^ uint64_t(i))) < p[i]) inputs.push_back(i);
-      step(inputs.data(), int64_t(inputs.size()), c.counts + n * O);
+      int64_t* counts = t < c.skip ? uncounted.data() : c.counts + n * O;
+      step(inputs.data(), int64_t(inputs.size()), counts);
     }
   }
 

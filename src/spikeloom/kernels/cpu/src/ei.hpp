@@ -20,6 +20,7 @@ struct EICall {
   // Awake: probabilities p[t * p_step + n * inputs + i], and the part of T N steps to go through.
   const float* p;
   int64_t steps, samples, p_step, start, stop;
+  int64_t skip;  // of a sample's steps, whose spikes do not count
   // Asleep, for at most `stop` steps; ends when both sums are within `tolerance` (< 0: never).
   int64_t number;
   double decay, excited, inhibited, tolerance;
