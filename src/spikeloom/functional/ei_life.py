@@ -62,9 +62,7 @@ def ei_wake(
     return Woken(counts, weight, state)
 
 
-def ei_rates(
-    p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int, skip: int = 0
-) -> Tensor:
+def ei_rates(p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int, skip: int = 0) -> Tensor:
     """Spikes of every neuron while the weights rest; each sample begins at rest.
 
     Args:

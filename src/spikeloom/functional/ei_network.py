@@ -95,7 +95,7 @@ class AgeSTDP:
 
     @functools.cached_property
     def changes(self) -> tuple[Tensor, Tensor]:
-        """Change of |w| by the age of the other side: where the source fires; where the target does.
+        """Change of |w| by the other side's age: where the source fires; where the target does.
 
         Shape:
             -> float32 [L], float32 [L]; the last one stands for all greater ages, and is 0

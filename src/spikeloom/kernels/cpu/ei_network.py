@@ -67,9 +67,7 @@ def ei_wake(
 
 
 @torch.no_grad()
-def ei_rates(
-    p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int, skip: int = 0
-) -> Tensor:
+def ei_rates(p_seq: Tensor, weight: Tensor, *, cell: EICell, seed: int, skip: int = 0) -> Tensor:
     """:func:`spikeloom.functional.ei_rates`, compiled; samples are shared among threads."""
     _, N, _ = check_p(p_seq, weight)
     counts = torch.zeros(N, len(weight), dtype=torch.int64)
