@@ -10,6 +10,7 @@ from spikeloom.callbacks.firing import Firing
 from spikeloom.callbacks.im_loss import IMLoss
 from spikeloom.callbacks.mpfd import MPFD
 from spikeloom.callbacks.output_times import OutputTimes
+from spikeloom.callbacks.sleep import SleepBetween
 from spikeloom.callbacks.tandem_fit import TandemFit
 from spikeloom.callbacks.thresholds import Thresholds
 
@@ -25,6 +26,7 @@ __all__ = [
     "Firing",
     "IMLoss",
     "OutputTimes",
+    "SleepBetween",
     "TandemFit",
     "Term",
     "Thresholds",

@@ -57,6 +57,13 @@ class Callback:
         """
         self.epoch(model, probe, loss, progress)
 
+    def updated(self, model: nn.Module, progress: Progress) -> None:
+        """After every update, which ``progress`` counts: change weights, if that is what it is for.
+
+        Not for the state: whoever changes weights draws from torch's global generator and goes by
+        ``progress``, so that a resumed run goes on exactly.
+        """
+
     @contextmanager
     def term(self, model: nn.Module) -> Iterator[Term]:
         """Around each step of the learner: a function that gives what to add to the loss.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.data.files import Layout, Remote, locate
+from spikeloom.data.resize import resized
 from spikeloom.data.source import Source, TensorImages, pixel_mean_std
 from spikeloom.papers import Paper
 from spikeloom.registry import register
@@ -109,9 +110,9 @@ KMNIST = IdxSet(
         url="https://doi.org/10.1109/5.726791",
     ),
 )
-def mnist(root: Path | None = None, *, download: bool = False) -> Source:
+def mnist(root: Path | None = None, *, download: bool = False, side: int = SIDE) -> Source:
     """MNIST: handwritten digits, 60,000 + 10,000. See :func:`load_idx`."""
-    return load_idx(MNIST, root, download=download)
+    return load_idx(MNIST, root, download=download, side=side)
 
 
 @register(
@@ -127,9 +128,9 @@ def mnist(root: Path | None = None, *, download: bool = False) -> Source:
         url="https://arxiv.org/abs/1708.07747",
     ),
 )
-def fashion_mnist(root: Path | None = None, *, download: bool = False) -> Source:
+def fashion_mnist(root: Path | None = None, *, download: bool = False, side: int = SIDE) -> Source:
     """Fashion-MNIST: clothes, 60,000 + 10,000. See :func:`load_idx`."""
-    return load_idx(FASHION_MNIST, root, download=download)
+    return load_idx(FASHION_MNIST, root, download=download, side=side)
 
 
 @register(
@@ -152,33 +153,38 @@ def fashion_mnist(root: Path | None = None, *, download: bool = False) -> Source
         url="https://arxiv.org/abs/1812.01718",
     ),
 )
-def kmnist(root: Path | None = None, *, download: bool = False) -> Source:
+def kmnist(root: Path | None = None, *, download: bool = False, side: int = SIDE) -> Source:
     """Kuzushiji-MNIST: cursive Japanese letters, 60,000 + 10,000. See :func:`load_idx`."""
-    return load_idx(KMNIST, root, download=download)
+    return load_idx(KMNIST, root, download=download, side=side)
 
 
-def load_idx(spec: IdxSet, root: Path | None = None, *, download: bool = False) -> Source:
+def load_idx(
+    spec: IdxSet, root: Path | None = None, *, download: bool = False, side: int = SIDE
+) -> Source:
     """Read one of the IDX datasets, gzipped or not.
 
     Args:
         root: folder with the datasets; the variable SPIKELOOM_DATA if None.
         download: fetch the official files, with checksums, if they are not there.
+        side: pixels along each side; other than 28 they are resized, bilinear with anti-aliasing.
 
     Raises:
         FileNotFoundError: files are missing.
-        ValueError: a file is damaged, not IDX, of other sizes, or has labels out of range.
+        ValueError: side < 1; a file is damaged, not IDX, of other sizes, or has labels out of
+            range.
     """
     found = locate(spec.name, root, [spec.layout], spec.remote, download=download)
     arrays = [parse_idx(found.read(name), found.paths[name]) for name in FILES]
     folder = found.paths[FILES[0]].parent
     train = _pair(arrays[0], arrays[1], spec, f"{folder}/train-*")
     test = _pair(arrays[2], arrays[3], spec, f"{folder}/t10k-*")
-    if spec.mean is None or spec.std is None:
+    train, test = resized(train, side), resized(test, side)
+    if spec.mean is None or spec.std is None or side != SIDE:
         mean, std = pixel_mean_std(train.images)
     else:
         mean, std = (spec.mean,), (spec.std,)
     return Source(
-        spec.name, train, test, (1, SIDE, SIDE), spec.class_names, mean, std, found.digests
+        spec.name, train, test, (1, side, side), spec.class_names, mean, std, found.digests
     )
 
 

@@ -3,6 +3,16 @@
 from spikeloom.functional import audio, diehl_cook, encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
 from spikeloom.functional.dspike import Dspike
+from spikeloom.functional.ei_life import Lived, Slept, Woken, ei_live, ei_rates, ei_sleep, ei_wake
+from spikeloom.functional.ei_network import (
+    AgeSTDP,
+    EICell,
+    EIState,
+    age_stdp,
+    ei_rest,
+    ei_step,
+    sources_of,
+)
 from spikeloom.functional.events import Counts, Events, Late, Stream, event_stream, events_of
 from spikeloom.functional.images import conv2d, max_pool2d
 from spikeloom.functional.linear import linear
@@ -58,6 +68,7 @@ from spikeloom.functional.norm_neuron import batch_norm, batch_statistics, bn_li
 from spikeloom.functional.plasticity import spike_trace, stdp_conv2d, stdp_linear
 from spikeloom.functional.rate_pass import rate_batch_norm, rate_bn_neuron, rate_neuron
 from spikeloom.functional.sequence import check_sequence, sequence, steps
+from spikeloom.functional.sleep import Drift, Sleep, SleepRegularizer, Totals, drift, totals, toward
 from spikeloom.functional.surrogate import (
     Arctan,
     Exponential,
@@ -78,6 +89,7 @@ __all__ = [
     "NO_DECAY",
     "ALIFState",
     "ALIFTrace",
+    "AgeSTDP",
     "Arctan",
     "Counts",
     "CubaState",
@@ -85,7 +97,10 @@ __all__ = [
     "Decay",
     "DoubleExponentialState",
     "DoubleExponentialTrace",
+    "Drift",
     "Dspike",
+    "EICell",
+    "EIState",
     "Events",
     "Exponential",
     "FastSigmoid",
@@ -93,6 +108,7 @@ __all__ = [
     "HetSynState",
     "HetSynTrace",
     "Late",
+    "Lived",
     "MultiGaussian",
     "RateState",
     "Rectangle",
@@ -100,13 +116,19 @@ __all__ = [
     "RecurrentTrace",
     "Reset",
     "Sigmoid",
+    "Sleep",
+    "SleepRegularizer",
+    "Slept",
     "Smooth",
     "StraightThrough",
     "Stream",
     "Surrogate",
+    "Totals",
     "Trace",
     "Triangle",
     "Value",
+    "Woken",
+    "age_stdp",
     "alif",
     "alif_step",
     "alif_trace",
@@ -124,7 +146,14 @@ __all__ = [
     "double_exponential",
     "double_exponential_step",
     "double_exponential_trace",
+    "drift",
     "early",
+    "ei_live",
+    "ei_rates",
+    "ei_rest",
+    "ei_sleep",
+    "ei_step",
+    "ei_wake",
     "encode",
     "euler",
     "event_stream",
@@ -151,6 +180,7 @@ __all__ = [
     "recurrent_lif_step",
     "recurrent_lif_trace",
     "sequence",
+    "sources_of",
     "spike",
     "spike_attention",
     "spike_trace",
@@ -167,4 +197,6 @@ __all__ = [
     "ternary_spike_trace",
     "timed",
     "token_mixing",
+    "totals",
+    "toward",
 ]

@@ -1,4 +1,4 @@
-"""Random numbers that follow from what they are for: hashed from seed, sample, step and place.
+"""Random numbers hashed from what they are for: seed, sample, step, place.
 
 A compiled twin draws the same ones, in whatever order it works. All operations are on integers, or
 exact in float32.

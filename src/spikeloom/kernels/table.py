@@ -9,6 +9,7 @@ from spikeloom.kernels import shared, spectral
 from spikeloom.kernels.cpu import (
     conv,
     double_exponential,
+    ei_network,
     events,
     linear,
     maxpool,
@@ -95,6 +96,18 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         truth(functional.hetsyn_lif),
     ),
     "shown": (cpu(shown.shown, shown.objections), truth(functional.diehl_cook.shown)),
+    "ei_wake": (
+        cpu(ei_network.ei_wake, ei_network.objections),
+        truth(functional.ei_wake),
+    ),
+    "ei_rates": (
+        cpu(ei_network.ei_rates, ei_network.objections),
+        truth(functional.ei_rates),
+    ),
+    "ei_sleep": (
+        cpu(ei_network.ei_sleep, ei_network.objections),
+        truth(functional.ei_sleep),
+    ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),
     "lif_rate": (cpu(rates.lif_rate, rates.objections), truth(functional.lif_rate)),

@@ -6,6 +6,7 @@ from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.decision import Latest, Softmax
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.ei_network import EINetwork
 from spikeloom.layers.grades import FirstGrades, Grades
 from spikeloom.layers.hetsyn import GroupedSynapses, HetSynLIF, Synapses
 from spikeloom.layers.images import Conv2d, MaxPool2d
@@ -47,6 +48,7 @@ __all__ = [
     "CubaLIF",
     "DoubleExponential",
     "Dropout",
+    "EINetwork",
     "EarlySpikes",
     "Firing",
     "FirstGrades",

@@ -18,7 +18,9 @@ from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.multi_grade import MultiGrade
 from spikeloom.learning.rate_bp import RateBP
+from spikeloom.learning.readout import Readout
 from spikeloom.learning.shortcut_bp import ShortcutBP
+from spikeloom.learning.sleep_stdp import SleepSTDP
 from spikeloom.learning.sml import SurrogateModules
 from spikeloom.learning.stdp import STDP
 
@@ -37,7 +39,9 @@ __all__ = [
     "Objective",
     "Progress",
     "RateBP",
+    "Readout",
     "ShortcutBP",
+    "SleepSTDP",
     "SurrogateModules",
     "Tandem",
     "Unsupported",

@@ -125,6 +125,9 @@ class Learner(Protocol):
     get in place of the samples. An argument ``nth`` of its constructor is handed the number of
     phases before that had the same learner.
 
+    A learner that has a method ``notes(model)`` is asked after every epoch what to note in the
+    metrics, numbers by name.
+
     A learner whose ``stepping`` is true makes several updates of one batch: the loop asks its
     ``steps``, a generator, instead of ``step``. At every ``yield`` it leaves gradients, and nothing
     of the model swapped; the loop makes a whole update of them, empties ``.grad`` and goes on. The

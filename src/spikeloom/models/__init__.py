@@ -1,6 +1,7 @@
 """Networks, one family a file: sequences [T, N, C, H, W] in, logits of every step [T, N, K] out."""
 
 from spikeloom.models.diehl_cook import DiehlCook
+from spikeloom.models.ei_network import RecurrentEI
 from spikeloom.models.graded_mlp import GradedMLP
 from spikeloom.models.hetsyn_mlp import HetSynMLP
 from spikeloom.models.nerf import NeRF
@@ -17,6 +18,7 @@ __all__ = [
     "HetSynMLP",
     "NeRF",
     "RadianceField",
+    "RecurrentEI",
     "STMixer",
     "SpikingDenseNet",
     "SpikingMLP",

@@ -243,6 +243,8 @@ class Training:
             stage.step(progress.share)
             stage.increase({name: task.procs.sum(change) for name, change in increments.items()})
             stage.settle()
+            for callback in stage.callbacks.values():
+                callback.updated(stage.model, progress)
             stage.average()
         *found, due = seen.tolist()
         self.state.sums = _added(self.state.sums, found)
@@ -296,8 +298,8 @@ class Training:
                 raise NonFiniteLossError(
                     f"the validation loss is not finite after {self._place()}. {self._advice()}"
                 )
-        if state.notes:
-            line["notes"] = state.notes
+        if notes := state.notes | self.stage.notes():
+            line["notes"] = notes
         self._count_time()
         return {**line, "seconds": round(state.seconds, 3)}
 

@@ -57,6 +57,8 @@ def rehearse(task: Task) -> None:
                     raise ValueError("the learner leaves neither gradients nor increments")
                 stage.optimizer.step()  # some of its settings are only refused here
                 stage.settle()
+                for callback in stage.callbacks.values():
+                    callback.updated(stage.model, Progress(0, phase.epochs, 0, phase.epochs))
                 model = stage.plain()
                 json.dumps({name: c.state() for name, c in stage.callbacks.items()})
             except ConfigError as error:

@@ -139,6 +139,15 @@ class Stage:
             if after_update := getattr(module, "after_update", None):
                 after_update()
 
+    def notes(self) -> dict[str, float | None]:
+        """What the learner has to say of the epoch that has just been trained."""
+        notes = getattr(self.learner, "notes", None)
+        name, found = self.phase.learner.name, notes(self.model) if notes else {}
+        return {
+            f"{name}/{key}": float(value) if math.isfinite(value) else None  # JSON knows no NaN
+            for key, value in found.items()
+        }
+
     def average(self) -> None:
         """Let the averaged weights follow; the last thing of an update."""
         if self.ema is not None:
