@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
+from spikeloom.functional import first_spike as truths
 from spikeloom.kernels import shared, spectral
 from spikeloom.kernels.cpu import (
     conv,
     double_exponential,
     events,
+    first_spike,
     linear,
     maxpool,
     native,
@@ -91,6 +93,18 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         anywhere("shared", shared.hetsyn_lif, shared.spiking_objections),
         anywhere("two_pass", calls.hetsyn_lif, calls.spiking_objections),
         truth(functional.hetsyn_lif),
+    ),
+    "first_spikes": (
+        cpu(first_spike.first_spikes, first_spike.objections),
+        truth(truths.first_spikes),
+    ),
+    "first_spike_learn": (
+        cpu(first_spike.first_spike_learn, first_spike.learning_objections),
+        truth(truths.first_spike_learn),
+    ),
+    "learn_filters": (
+        cpu(first_spike.learn_filters, first_spike.filter_objections),
+        truth(truths.learn_filters),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

@@ -6,6 +6,14 @@ from spikeloom.layers.carry import carry, units, unrolled, whole_only
 from spikeloom.layers.decision import Latest, Softmax
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
+from spikeloom.layers.extractors import (
+    Extractor,
+    Intensities,
+    OnOff,
+    SoftHebb,
+    SpikingConvolution,
+)
+from spikeloom.layers.first_spike import FirstSpikes
 from spikeloom.layers.grades import FirstGrades, Grades
 from spikeloom.layers.hetsyn import GroupedSynapses, HetSynLIF, Synapses
 from spikeloom.layers.images import Conv2d, MaxPool2d
@@ -48,13 +56,16 @@ __all__ = [
     "DoubleExponential",
     "Dropout",
     "EarlySpikes",
+    "Extractor",
     "Firing",
     "FirstGrades",
+    "FirstSpikes",
     "Graded",
     "Grades",
     "GroupedSynapses",
     "Head",
     "HetSynLIF",
+    "Intensities",
     "LTMDHead",
     "Lateral",
     "Latest",
@@ -67,6 +78,7 @@ __all__ = [
     "NoNorm",
     "NoReadout",
     "OSQuant",
+    "OnOff",
     "OverTime",
     "ParametricLIF",
     "Place",
@@ -75,7 +87,9 @@ __all__ = [
     "Resetting",
     "Rule",
     "ShiftedTernaryLIF",
+    "SoftHebb",
     "Softmax",
+    "SpikingConvolution",
     "Stack",
     "Standardised",
     "StepBatchNorm",

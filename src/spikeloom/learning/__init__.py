@@ -15,6 +15,8 @@ from spikeloom.learning.base import (
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.event_bp import EventBP
+from spikeloom.learning.extracting import CsnnSTDP, SoftHebbian
+from spikeloom.learning.first_spike import RSTDP, S2STDP, SSTDP
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.multi_grade import MultiGrade
 from spikeloom.learning.rate_bp import RateBP
@@ -24,7 +26,11 @@ from spikeloom.learning.sml import SurrogateModules
 __all__ = [
     "BPTT",
     "EICIL",
+    "RSTDP",
+    "S2STDP",
+    "SSTDP",
     "Batch",
+    "CsnnSTDP",
     "EventBP",
     "Learner",
     "LocalTandem",
@@ -36,6 +42,7 @@ __all__ = [
     "Progress",
     "RateBP",
     "ShortcutBP",
+    "SoftHebbian",
     "SurrogateModules",
     "Tandem",
     "Unsupported",

@@ -1,5 +1,6 @@
 """Networks, one family a file: sequences [T, N, C, H, W] in, logits of every step [T, N, K] out."""
 
+from spikeloom.models.first_spike import FirstSpike
 from spikeloom.models.graded_mlp import GradedMLP
 from spikeloom.models.hetsyn_mlp import HetSynMLP
 from spikeloom.models.nerf import NeRF
@@ -11,6 +12,7 @@ from spikeloom.models.spiking_vgg import SpikingVGG
 from spikeloom.models.stmixer import STMixer
 
 __all__ = [
+    "FirstSpike",
     "GradedMLP",
     "HetSynMLP",
     "NeRF",
