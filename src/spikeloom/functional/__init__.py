@@ -4,6 +4,14 @@ from spikeloom.functional import encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
 from spikeloom.functional.dspike import Dspike
 from spikeloom.functional.events import Counts, Events, Late, Stream, event_stream, events_of
+from spikeloom.functional.first_spike import (
+    Filters,
+    FirstSpikeLayer,
+    Groups,
+    first_spike_learn,
+    first_spikes,
+    learn_filters,
+)
 from spikeloom.functional.images import conv2d, max_pool2d
 from spikeloom.functional.linear import linear
 from spikeloom.functional.neurons import (
@@ -88,8 +96,11 @@ __all__ = [
     "Dspike",
     "Events",
     "Exponential",
+    "FirstSpikeLayer",
     "FastSigmoid",
+    "Filters",
     "Gaussian",
+    "Groups",
     "HetSynState",
     "HetSynTrace",
     "Late",
@@ -129,10 +140,13 @@ __all__ = [
     "events_of",
     "exponential",
     "factor",
+    "first_spike_learn",
+    "first_spikes",
     "graded",
     "hetsyn_lif",
     "hetsyn_lif_trace",
     "if_",
+    "learn_filters",
     "li",
     "lif",
     "lif_mean",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeloom import functional
-from spikeloom.functional import first_spike as truths
 from spikeloom.kernels import shared, spectral
 from spikeloom.kernels.cpu import (
     conv,
@@ -96,15 +95,15 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     ),
     "first_spikes": (
         cpu(first_spike.first_spikes, first_spike.objections),
-        truth(truths.first_spikes),
+        truth(functional.first_spikes),
     ),
     "first_spike_learn": (
         cpu(first_spike.first_spike_learn, first_spike.learning_objections),
-        truth(truths.first_spike_learn),
+        truth(functional.first_spike_learn),
     ),
     "learn_filters": (
         cpu(first_spike.learn_filters, first_spike.filter_objections),
-        truth(truths.learn_filters),
+        truth(functional.learn_filters),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

@@ -69,14 +69,15 @@ class SpikingConvolution(Extractor):
         keep: bool | str = False,
     ) -> None:
         super().__init__(in_shape, keep)
-        if len(in_shape) != 3 or min(in_shape[1:]) < max(kernel + pool - 1, WHITENING):
+        self.whitens = contrast == "whitening" or (contrast == "auto" and in_shape[0] > 1)
+        least = max(kernel + pool - 1, WHITENING if self.whitens else 0)
+        if len(in_shape) != 3 or min(in_shape[1:]) < least:
             raise Unsupported(
-                f"stdp_csnn sees images [C, H, W] of {max(kernel + pool - 1, WHITENING)} pixels and "
-                f"more, got samples {tuple(in_shape)}; take other data or another extractor"
+                f"stdp_csnn sees images [C, H, W] of {least} pixels and more, got samples "
+                f"{tuple(in_shape)}; take other data or another extractor"
             )
         C, H, W = in_shape
         self.kernel, self.pool, self.shape = kernel, pool, (H - kernel + 1, W - kernel + 1)
-        self.whitens = contrast == "whitening" or (contrast == "auto" and C > 1)
         size = WHITENING if self.whitens else CONTRAST
         parts = {
             "contrast_filter": torch.zeros(C, C, size, size) if self.whitens
