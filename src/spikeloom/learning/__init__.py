@@ -16,7 +16,7 @@ from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.event_bp import EventBP
 from spikeloom.learning.extracting import CsnnSTDP, SoftHebbian
-from spikeloom.learning.first_spike import RSTDP, S2STDP, SSTDP
+from spikeloom.learning.first_spike_rules import RSTDP, S2STDP, SSTDP
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.multi_grade import MultiGrade
 from spikeloom.learning.rate_bp import RateBP
