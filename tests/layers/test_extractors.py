@@ -26,7 +26,10 @@ def test_what_is_dark_is_heard_of_on_the_second_channel():
 
 
 def test_published_numbers_of_features():
-    grey, colour = SpikingConvolution(in_shape=(1, 28, 28)), SpikingConvolution(in_shape=(3, 32, 32))
+    grey, colour = (
+        SpikingConvolution(in_shape=(1, 28, 28)),
+        SpikingConvolution(in_shape=(3, 32, 32)),
+    )
     assert (grey.out_features, colour.out_features) == (4608, 6272)
     assert (grey.whitens, colour.whitens) == (False, True)
     assert grey.weight.shape == (128, 50)

@@ -146,7 +146,9 @@ def test_methods_of_gradients_are_refused(learner):
         learner.step(learner.prepare(network().train()), batch(), LOSS, at(0))
 
 
-@pytest.mark.parametrize("learner", [S2STDP(), SSTDP(), RSTDP(), CsnnSTDP(), SoftHebbian()], ids=str)
+@pytest.mark.parametrize(
+    "learner", [S2STDP(), SSTDP(), RSTDP(), CsnnSTDP(), SoftHebbian()], ids=str
+)
 def test_networks_without_first_spikes_are_refused(learner):
     with pytest.raises(Unsupported, match="first_spike"):
         learner.prepare(small("spiking_vgg5"))

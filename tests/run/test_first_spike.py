@@ -1,4 +1,4 @@
-"""First-spike classifiers in runs: their rules, their extractors, and the way from one to the other."""
+"""First-spike classifiers in runs: their rules, their extractors, and both together."""
 
 import json
 
@@ -100,9 +100,9 @@ def test_a_classifier_starts_from_an_extractor_trained_once(tmp_path, monkeypatc
     assert len({path.parent for path in kept.rglob("*.keys.npy")}) == 1
     again = tree(REWARDED, CSNN | {"keep": str(kept)})
     again["teacher"] = {"run": str(tmp_path / "run" / "teacher"), "start": True}
-    files = {path for path in kept.rglob("*")}
+    files = set(kept.rglob("*"))
     session.train(validate(again), tmp_path / "again")
-    assert {path for path in kept.rglob("*")} == files, "all of them were known"
+    assert set(kept.rglob("*")) == files, "all of them were known"
 
 
 def test_a_layer_of_first_spikes_learns_digits(tmp_path):

@@ -26,7 +26,8 @@ from spikeloom.registry import register
 Kind = TypeVar("Kind", bound=Extractor)
 CSNN = Paper(
     key="falez2019multi",
-    title="Multi-layered Spiking Neural Network with Target Timestamp Threshold Adaptation and STDP",
+    title="Multi-layered Spiking Neural Network with Target Timestamp Threshold Adaptation and "
+    "STDP",
     authors=("Pierre Falez", "Pierre Tirilly", "Ioan Marius Bilasco", "Philippe Devienne",
              "Pierre Boulet"),
     venue="International Joint Conference on Neural Networks",
@@ -39,8 +40,8 @@ CSNN = Paper(
 class CsnnSTDP:
     """Trains the spiking convolution of ``extractor = "stdp_csnn"`` by competition of filters.
 
-    Of each image one patch, drawn anew every time, at all places alike: the first filter that reaches
-    its threshold learns, and thresholds move so that filters fire at ``goal``. The rest of the
+    Of each image one patch, drawn anew every time, at all places alike: the first filter that
+    reaches its threshold learns, and thresholds move so that filters fire at ``goal``. The rest of the
     model stays as it is; as it has not learnt anything, scores are those of chance.
 
     Args:
@@ -53,8 +54,8 @@ class CsnnSTDP:
     Raises:
         Unsupported: the model has no such extractor.
     Source:
-        Falez et al., IJCNN 2019; constants of Goupy, Tirilly and Bilasco, NeurIPS 2024, whose stages
-        are the passes of the training set. Their patches leave out the last rows and columns.
+        Falez et al., IJCNN 2019; constants of Goupy, Tirilly and Bilasco, NeurIPS 2024,
+        whose stages are the passes of the training set. Their patches leave out the last rows and columns.
     """
 
     online = True
@@ -113,8 +114,8 @@ class SoftHebbian:
         Unsupported: the model has no such extractor.
         ValueError: not a rate for each.
     Source:
-        Journé et al., ICLR 2023; as paired by Goupy, Tirilly and Bilasco, NeurIPS 2024: one epoch in
-        batches of 10.
+        Journé et al., ICLR 2023; as paired by Goupy, Tirilly and Bilasco, NeurIPS 2024:
+        one epoch in batches of 10.
     """
 
     online = True

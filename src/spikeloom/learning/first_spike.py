@@ -106,7 +106,7 @@ class FirstSpikeLearner:
         net, groups = model.model, self._groups(model.model)
         if batch.y.dim() != 1:
             raise Unsupported(
-                f"{self.rule.name} learns from classes [N], and targets are {tuple(batch.y.shape)}; "
+                f"{self.rule.name} learns from classes [N], not {tuple(batch.y.shape)}; "
                 "take out what mixes labels"
             )
         net.extractor.eval()

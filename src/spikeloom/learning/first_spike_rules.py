@@ -18,8 +18,8 @@ S2 = Paper(
 )
 SSTDP_PAPER = Paper(
     key="liu2021sstdp",
-    title="SSTDP: Supervised Spike Timing Dependent Plasticity for Efficient Spiking Neural Network "
-    "Training",
+    title="SSTDP: Supervised Spike Timing Dependent Plasticity for Efficient Spiking Neural "
+    "Network Training",
     authors=("Fangxin Liu", "Wenbo Zhao", "Yongbiao Chen", "Zongwu Wang", "Tao Yang", "Li Jiang"),
     venue="Frontiers in Neuroscience",
     year=2021,
@@ -27,13 +27,14 @@ SSTDP_PAPER = Paper(
     form="article",
 )
 
+
 @register("learner", "s2_stdp", paper=S2, status="exact")
 class S2STDP(FirstSpikeLearner):
     """S2-STDP: every neuron is drawn to a time around the layer's mean, its class's before it.
 
     e = t - d,  Δw = e a_plus where the input came up to the spike, e a_minus elsewhere. PCN is
-    ``size = 2`` of the model with ``spared = 1, compete = true``; NCG is ``size = 5`` with these and
-    ``regulation = "competition"``.
+    ``size = 2`` of the model with ``spared = 1, compete = true``; NCG is ``size = 5`` with these
+    and ``regulation = "competition"``.
 
     Args:
         a_plus, a_minus: rates, a_minus <= 0.
@@ -97,7 +98,8 @@ class SSTDP(FirstSpikeLearner):
     Raises:
         Unsupported, ValueError: as :class:`S2STDP`.
     Source:
-        Liu et al., Frontiers in Neuroscience 15, 2021, as in the code of Goupy, Tirilly and Bilasco.
+        Liu et al., Frontiers in Neuroscience 15, 2021, as in the code of Goupy, Tirilly and
+        Bilasco.
     """
 
     def __init__(
@@ -167,8 +169,8 @@ class RSTDP(FirstSpikeLearner):
         beta: float | None = None,
     ) -> None:
         rule = Rule(
-            "r_stdp", a_plus=a_plus, a_minus=a_minus, anti_plus=anti_plus, anti_minus=anti_minus, w_min=w_min, w_max=w_max,
-            regulation=regulation, eta=eta, beta=beta,
+            "r_stdp", a_plus=a_plus, a_minus=a_minus, anti_plus=anti_plus, anti_minus=anti_minus,
+            w_min=w_min, w_max=w_max, regulation=regulation, eta=eta, beta=beta,
         )  # fmt: skip
         super().__init__(
             rule, spared=spared, eta_decay=eta_decay, dropout=dropout, decay=decay,

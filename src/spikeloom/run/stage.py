@@ -222,8 +222,8 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     if phase.optimizer.name != "none" and not any(group["params"] for group in parameters):
         raise ConfigError(
             f"{task.config.model.name} has no parameters that gradients train, so "
-            f"{phase.learner.name} and {phase.optimizer.name} can do nothing; train it with a local "
-            'rule and optimizer = "none"'
+            f"{phase.learner.name} and {phase.optimizer.name} can do nothing; train it with a "
+            'local rule and optimizer = "none"'
         )
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
     loss = build(phase.loss, "loss")

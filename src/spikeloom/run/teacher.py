@@ -15,8 +15,8 @@ def teacher_config(config: Config, folder: Path | None = None) -> Config:
     """The configuration of a run's teacher.
 
     A recipe is trained on the run's data, splits and subset included, with its own batch,
-    augmentation and passes, and with the seed of the run: runs that differ in other settings get the same
-    teacher.
+    augmentation and passes, and with the seed of the run: runs that differ in other settings get
+    the same teacher.
 
     Args:
         config: of the run, which has a teacher.

@@ -52,7 +52,9 @@ def learn_filters(t: Tensor, weight: Tensor, threshold: Tensor, *, how: Filters)
     """
     winners = []
     for times in t:
-        fired, v = (p[0].tolist() for p in first_spikes(times[None], weight, threshold, strict=False))
+        fired, v = (
+            p[0].tolist() for p in first_spikes(times[None], weight, threshold, strict=False)
+        )
         first = first_of(range(len(weight)), fired, v)
         if fired[first] >= NEVER:
             winners.append(-1)

@@ -34,10 +34,7 @@ class FirstSpikeTraining(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("rule", "regulation", "compete", "damped")),
-        *(
-            (name, c_int64)
-            for name in ("samples", "inputs", "classes", "size", "spared", "padded")
-        ),
+        *((name, c_int64) for name in ("samples", "inputs", "classes", "size", "spared", "padded")),
         *(
             (name, c_double)
             for name in (
@@ -147,7 +144,8 @@ def learning_objections(
     yield from _placed(**given, **({} if layer.total is None else {"total": layer.total}))
     if any(not part.is_contiguous() for part in (layer.threshold, layer.own)):
         yield "thresholds are not dense"
-    if y.dtype != torch.int64 or len(y) and not 0 <= int(y.min()) <= int(y.max()) < groups.classes:
+    known = not len(y) or 0 <= int(y.min()) <= int(y.max()) < groups.classes
+    if y.dtype != torch.int64 or not known:
         yield f"y is {y.dtype} and must hold classes 0..{groups.classes - 1} as int64"
     if layer.weight.shape != (groups.count, t.shape[1]):
         yield f"weight {tuple(layer.weight.shape)} is not [{groups.count}, {t.shape[1]}]"

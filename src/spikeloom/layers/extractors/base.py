@@ -14,8 +14,8 @@ from spikeloom.registry import register
 class Extractor(nn.Module):
     """Turns samples into features in 0..1, which fire the earlier the larger they are.
 
-    A subclass has ``features``, and leaves ``out_features``. One that learns has a learner of its own,
-    which counts its updates in ``learnt`` and says ``learning`` while it goes on.
+    A subclass has ``features``, and leaves ``out_features``. One that learns has a learner of its
+    own, which counts its updates in ``learnt`` and says ``learning`` while it goes on.
 
     Args:
         in_shape: of a sample.
@@ -55,7 +55,9 @@ class Extractor(nn.Module):
             found = hashlib.sha256(repr((type(self).__name__, self.in_shape, self)).encode())
             for name, value in sorted(values.items()):
                 if value is not self.learnt and name != "learnt":
-                    found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+                    found.update(
+                        name.encode() + value.detach().cpu().contiguous().numpy().tobytes()
+                    )
             self._store = now, FeatureStore(base / found.hexdigest()[:16])
         return self._store[1]
 

@@ -29,8 +29,8 @@ class SpikingConvolution(Extractor):
 
     Grey images go through a difference of Gaussians, others through whitening filters; positive and
     negative answers become channels of their own, are brought to 0..1 by the least and greatest
-    of the training images at each place, and fire at t = 1 - x. Every neuron of the convolution fires
-    at most once, when its potential reaches the filter's threshold. The learner ``csnn_stdp``
+    of the training images at each place, and fire at t = 1 - x. Every neuron of the convolution
+    fires at most once, when its potential reaches the filter's threshold. The learner ``csnn_stdp``
     trains it; before that filters and ranges are arbitrary.
 
     Args:
@@ -46,8 +46,8 @@ class SpikingConvolution(Extractor):
     Raises:
         Unsupported: samples that are no images, or smaller than a filter.
     Source:
-        Falez et al., IJCNN 2019; constants of Goupy, Tirilly and Bilasco, NeurIPS 2024. That whitening
-        repeats the border is inferred.
+        Falez et al., IJCNN 2019; constants of Goupy, Tirilly and Bilasco, NeurIPS 2024. That
+        whitening repeats the border is inferred.
     """
 
     contrast_filter: Tensor
