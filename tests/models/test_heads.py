@@ -12,7 +12,7 @@ from spikeloom.registry import entries, find
 from tests.small import CLASSES, IMAGE, STEPS, small
 
 # A file is no family; fits of functions and per-synapse decays have no layers that heads replace.
-OTHERS = ("nir", "graded_mlp", "nerf", "hetsyn_mlp")
+OTHERS = ("nir", "graded_mlp", "nerf", "hetsyn_mlp", "first_spike")
 MODELS = [e.name for e in entries("model") if e.name not in OTHERS]
 HEADS = [entry.name for entry in entries("head")]
 

@@ -14,6 +14,14 @@ from spikeloom.functional.ei_network import (
     sources_of,
 )
 from spikeloom.functional.events import Counts, Events, Late, Stream, event_stream, events_of
+from spikeloom.functional.first_spike import (
+    Filters,
+    FirstSpikeLayer,
+    Groups,
+    first_spike_learn,
+    first_spikes,
+    learn_filters,
+)
 from spikeloom.functional.images import conv2d, max_pool2d
 from spikeloom.functional.linear import linear
 from spikeloom.functional.neurons import (
@@ -104,7 +112,10 @@ __all__ = [
     "Events",
     "Exponential",
     "FastSigmoid",
+    "Filters",
+    "FirstSpikeLayer",
     "Gaussian",
+    "Groups",
     "HetSynState",
     "HetSynTrace",
     "Late",
@@ -160,10 +171,13 @@ __all__ = [
     "events_of",
     "exponential",
     "factor",
+    "first_spike_learn",
+    "first_spikes",
     "graded",
     "hetsyn_lif",
     "hetsyn_lif_trace",
     "if_",
+    "learn_filters",
     "li",
     "lif",
     "lif_mean",

@@ -24,12 +24,13 @@ LIBRARY = Path(__file__).parent / "cpu" / "_kernels.so"
 COMPILERS = ("c++", "g++", "clang++")
 VARIED = (  # once per instruction set
     "neurons.cpp", "norm.cpp", "recurrent.cpp", "gather.cpp", "sums.cpp", "bits.cpp", "maxpool.cpp",
-    "timed.cpp", "events.cpp", "synapses.cpp", "shown.cpp", "ei_lanes.cpp",
+    "timed.cpp", "events.cpp", "synapses.cpp", "shown.cpp", "ei_lanes.cpp", "first_spike.cpp",
 )  # fmt: skip
 COMMON = (
     "dispatch.cpp", "norm_dispatch.cpp", "bits_dispatch.cpp", "maxpool_dispatch.cpp",
     "timed_dispatch.cpp", "products.cpp", "program.cpp", "threads.cpp", "pool.cpp",
     "events_queue.cpp", "synapses_dispatch.cpp", "shown_dispatch.cpp", "ei.cpp",
+    "first_spike_dispatch.cpp",
 )  # fmt: skip
 
 # Contracting a * b + c would round once where the truth rounds twice.

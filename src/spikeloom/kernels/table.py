@@ -11,6 +11,7 @@ from spikeloom.kernels.cpu import (
     double_exponential,
     ei_network,
     events,
+    first_spike,
     linear,
     maxpool,
     native,
@@ -107,6 +108,18 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "ei_sleep": (
         cpu(ei_network.ei_sleep, ei_network.objections),
         truth(functional.ei_sleep),
+    ),
+    "first_spikes": (
+        cpu(first_spike.first_spikes, first_spike.objections),
+        truth(functional.first_spikes),
+    ),
+    "first_spike_learn": (
+        cpu(first_spike.first_spike_learn, first_spike.learning_objections),
+        truth(functional.first_spike_learn),
+    ),
+    "learn_filters": (
+        cpu(first_spike.learn_filters, first_spike.filter_objections),
+        truth(functional.learn_filters),
     ),
     "timed": (cpu(timed.timed, timed.objections), truth(functional.timed)),
     "bn_lif": (cpu(norms.bn_lif, norms.objections), truth(functional.bn_lif)),

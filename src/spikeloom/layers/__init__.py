@@ -7,6 +7,14 @@ from spikeloom.layers.decision import Latest, Softmax
 from spikeloom.layers.double_exponential import DoubleExponential, EarlySpikes
 from spikeloom.layers.dropout import Dropout
 from spikeloom.layers.ei_network import EINetwork
+from spikeloom.layers.extractors import (
+    Extractor,
+    Intensities,
+    OnOff,
+    SoftHebb,
+    SpikingConvolution,
+)
+from spikeloom.layers.first_spike import FirstSpikes
 from spikeloom.layers.grades import FirstGrades, Grades
 from spikeloom.layers.hetsyn import GroupedSynapses, HetSynLIF, Synapses
 from spikeloom.layers.images import Conv2d, MaxPool2d
@@ -50,13 +58,16 @@ __all__ = [
     "Dropout",
     "EINetwork",
     "EarlySpikes",
+    "Extractor",
     "Firing",
     "FirstGrades",
+    "FirstSpikes",
     "Graded",
     "Grades",
     "GroupedSynapses",
     "Head",
     "HetSynLIF",
+    "Intensities",
     "LTMDHead",
     "Lateral",
     "Latest",
@@ -69,6 +80,7 @@ __all__ = [
     "NoNorm",
     "NoReadout",
     "OSQuant",
+    "OnOff",
     "OverTime",
     "ParametricLIF",
     "Place",
@@ -77,7 +89,9 @@ __all__ = [
     "Resetting",
     "Rule",
     "ShiftedTernaryLIF",
+    "SoftHebb",
     "Softmax",
+    "SpikingConvolution",
     "Stack",
     "Standardised",
     "StepBatchNorm",

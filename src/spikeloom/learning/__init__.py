@@ -15,6 +15,8 @@ from spikeloom.learning.base import (
 from spikeloom.learning.bptt import BPTT
 from spikeloom.learning.eicil import EICIL
 from spikeloom.learning.event_bp import EventBP
+from spikeloom.learning.extracting import CsnnSTDP, SoftHebbian
+from spikeloom.learning.first_spike_rules import RSTDP, S2STDP, SSTDP
 from spikeloom.learning.local_tandem import LocalTandem, Tandem
 from spikeloom.learning.multi_grade import MultiGrade
 from spikeloom.learning.rate_bp import RateBP
@@ -27,8 +29,12 @@ from spikeloom.learning.stdp import STDP
 __all__ = [
     "BPTT",
     "EICIL",
+    "RSTDP",
+    "S2STDP",
+    "SSTDP",
     "STDP",
     "Batch",
+    "CsnnSTDP",
     "EventBP",
     "Learner",
     "LocalTandem",
@@ -42,6 +48,7 @@ __all__ = [
     "Readout",
     "ShortcutBP",
     "SleepSTDP",
+    "SoftHebbian",
     "SurrogateModules",
     "Tandem",
     "Unsupported",

@@ -2,6 +2,7 @@
 
 from spikeloom.models.diehl_cook import DiehlCook
 from spikeloom.models.ei_network import RecurrentEI
+from spikeloom.models.first_spike import FirstSpike
 from spikeloom.models.graded_mlp import GradedMLP
 from spikeloom.models.hetsyn_mlp import HetSynMLP
 from spikeloom.models.nerf import NeRF
@@ -14,6 +15,7 @@ from spikeloom.models.stmixer import STMixer
 
 __all__ = [
     "DiehlCook",
+    "FirstSpike",
     "GradedMLP",
     "HetSynMLP",
     "NeRF",

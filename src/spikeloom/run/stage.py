@@ -228,10 +228,11 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         parameters = groups(model, [*special, *spared])
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if not parameters and phase.optimizer.name != "none":
+    if phase.optimizer.name != "none" and not any(group["params"] for group in parameters):
         raise ConfigError(
-            f"{task.config.model.name} has nothing that {phase.optimizer.name!r} could train by "
-            'gradients; take the learner made for it and set optimizer = "none"'
+            f"{task.config.model.name} has no parameters that gradients train, so "
+            f"{phase.learner.name} and {phase.optimizer.name} can do nothing; train it with a "
+            'local rule and optimizer = "none"'
         )
     average = get_ema_multi_avg_fn(phase.ema) if phase.ema else None
     loss = build(phase.loss, "loss")

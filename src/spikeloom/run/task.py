@@ -34,6 +34,8 @@ from spikeloom.run.measures import Measure, measure
 from spikeloom.run.start import shared
 from spikeloom.run.teacher import teacher_config
 
+CURRENTS = ("constant", RECORDED)  # encoders that take normalised values
+STILL = ("intensity", "latency")  # those that make the same of an intensity each time
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of the forward pass alone
 
 
@@ -120,12 +122,12 @@ class Task:
     @property
     def normalised(self) -> bool:
         """Currents are normalised; encoders that need intensities get them in 0..1."""
-        return not self.draws and bool(self.source.mean)
+        return self.config.model.encoder.name in CURRENTS and bool(self.source.mean)
 
     @property
     def draws(self) -> bool:
-        """Whether the encoder takes intensities, which it may turn into random events."""
-        return self.config.model.encoder.name not in ("constant", RECORDED)
+        """Whether the encoder may turn intensities into random events."""
+        return self.config.model.encoder.name not in (*CURRENTS, *STILL)
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""

@@ -7,16 +7,16 @@ from spikeloom.run.config import Config, ConfigError, load, validate
 from spikeloom.run.record import BEST, CONFIG, LAST, RESULT, stored_config
 
 TEACHER = "teacher"  # folder inside that of the run
-OWN = ("batch", "augment")  # of the data, what a teacher has for itself
+OWN = ("batch", "augment", "passes")  # of the data, what a teacher has for itself
 SHARED = ("seed", "device", "threads")  # of running, what it has in common with the run
 
 
 def teacher_config(config: Config, folder: Path | None = None) -> Config:
     """The configuration of a run's teacher.
 
-    A recipe is trained on the run's data, splits and subset included, with its own batch and
-    augmentation, and with the seed of the run: runs that differ in other settings get the same
-    teacher.
+    A recipe is trained on the run's data, splits and subset included, with its own batch,
+    augmentation and passes, and with the seed of the run: runs that differ in other settings get
+    the same teacher.
 
     Args:
         config: of the run, which has a teacher.
