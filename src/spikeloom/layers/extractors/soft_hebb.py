@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,7 @@ class SoftHebb(Extractor):
 
 def _start(out: int, into: int, kernel: int) -> Tensor:
     fan = into * kernel * kernel
-    return torch.randn(out, into, kernel, kernel) * (GAIN / fan**0.5)
+    return torch.randn(out, into, kernel, kernel) * (GAIN / sqrt(fan))
 
 
 def _padded(x: Tensor, kernel: int) -> Tensor:
