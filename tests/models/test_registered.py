@@ -7,8 +7,10 @@ from spikeloom.layers import Neuron
 from spikeloom.registry import entries
 from tests.small import CLASSES, IMAGE, STEPS, small
 
-# A file is no family; rays are no images (test_nerf.py), nor are spike trains (test_hetsyn_mlp.py).
-MODELS = [e.name for e in entries("model") if e.name not in ("nir", "nerf", "hetsyn_mlp")]
+# A file is no family; rays are no images (test_nerf.py), nor are spike trains (test_hetsyn_mlp.py);
+# and some have no gradients (test_sleep_stdp.py).
+OTHERS = ("nir", "nerf", "hetsyn_mlp", "ei_network")
+MODELS = [e.name for e in entries("model") if e.name not in OTHERS]
 RESNETS = [name for name in MODELS if "resnet" in name]
 KINDS = [(name, {}) for name in MODELS] + [
     (name, {"residual": kind}) for name in RESNETS for kind in ("sew", "membrane")
