@@ -156,5 +156,11 @@ def test_networks_that_it_cannot_train_are_refused():
         Readout().prepare(small("spiking_mlp"))
     with pytest.raises(ConfigError, match="sleep_stdp trains"):
         session.train(tiny(phase=run().model_dump(mode="json")["phase"]), None)
+    with pytest.raises(ConfigError, match="no parameter of ei_network has one"):
+        session.train(tiny(model=run().model_dump(mode="json")["model"]), None)
+    with pytest.raises(ConfigError, match='set optimizer = "none"'):
+        session.train(run(phase__0__optimizer="sgd"), None)
+    with pytest.raises(ValueError, match="at least one neuron of each kind"):
+        RecurrentEI(0, 6, in_shape=(1, 4, 4), num_classes=3)
     with pytest.raises(ValueError, match="mode is"):
         SleepSTDP(mode="deep")

@@ -11,8 +11,9 @@ from spikeloom.models.parts import last_layer
 from spikeloom.registry import entries, find
 from tests.small import CLASSES, IMAGE, STEPS, small
 
-# A file is no family; fits of functions and per-synapse decays have no layers that heads replace.
-OTHERS = ("nir", "graded_mlp", "nerf", "hetsyn_mlp", "first_spike")
+# A file is no family; fits of functions, per-synapse decays and networks without gradients have no
+# layers that heads replace.
+OTHERS = ("nir", "graded_mlp", "nerf", "hetsyn_mlp", "first_spike", "ei_network", "diehl_cook")
 MODELS = [e.name for e in entries("model") if e.name not in OTHERS]
 HEADS = [entry.name for entry in entries("head")]
 

@@ -8,8 +8,8 @@ from spikeloom.registry import entries
 from tests.small import CLASSES, IMAGE, STEPS, small
 
 # A file is no family; rays are no images (test_nerf.py), nor are spike trains (test_hetsyn_mlp.py);
-# first spikes have no gradients (tests/learning/test_first_spike.py).
-OTHERS = ("nir", "nerf", "hetsyn_mlp", "first_spike")
+# and some have no gradients (test_stdp.py, test_sleep_stdp.py, test_first_spike.py).
+OTHERS = ("nir", "nerf", "hetsyn_mlp", "first_spike", "ei_network", "diehl_cook")
 MODELS = [e.name for e in entries("model") if e.name not in OTHERS]
 RESNETS = [name for name in MODELS if "resnet" in name]
 KINDS = [(name, {}) for name in MODELS] + [

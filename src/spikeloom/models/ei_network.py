@@ -47,6 +47,11 @@ class RecurrentEI(nn.Module):
     ) -> None:
         super().__init__()
         self.in_shape = tuple(in_shape)
+        if min(excitatory, inhibitory) < 1:
+            raise ValueError(
+                f"there is at least one neuron of each kind, got excitatory = {excitatory} and "
+                f"inhibitory = {inhibitory}"
+            )
         sizes = scaled(excitatory, width), scaled(inhibitory, width)
         self.network = EINetwork(prod(in_shape), *sizes, density=density, settle=settle)
         self.readout = nn.Linear(sum(sizes), num_classes).requires_grad_(requires_grad=False)

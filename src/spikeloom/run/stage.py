@@ -219,6 +219,7 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     nth = before.count(phase.learner.name)
     learner: Learner = build(phase.learner, "learner", teacher=task.teacher, nth=nth)
     check_caching(task, phase, learner)
+    _check_online(task, phase, bool(getattr(learner, "online", False)))
     with aside(task.device):  # what a learner adds starts alike in all processes
         reseed(task.config.run.seed, "prepare", index)
         model = learner.prepare(model).to(task.device)
@@ -248,7 +249,6 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
         AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None,
         torch.amp.GradScaler(task.device.type, enabled=task.config.run.precision == "fp16"),
     )
-    _check_online(task, stage)
     if stage.stepping and phase.accumulate > 1:
         raise ConfigError(
             f"{phase.learner.name} makes an update at every step of a batch, so the gradients of "
@@ -259,17 +259,17 @@ def enter(task: Task, phase: Phase, model: nn.Module) -> Stage:
     return stage
 
 
-def _check_online(task: Task, stage: Stage) -> None:
+def _check_online(task: Task, phase: Phase, online: bool) -> None:
     """Refuse what only gradients could be meant by, where a learner changes the model itself."""
-    phase, name = stage.phase, stage.phase.learner.name
-    if stage.online != (phase.optimizer.name == "none"):
+    name = phase.learner.name
+    if online != (phase.optimizer.name == "none"):
         raise ConfigError(
             f'{name} changes the network itself; set optimizer = "none"'
-            if stage.online
+            if online
             else f'{name} leaves gradients, and optimizer = "none" would do nothing with them; '
             'choose one, as optimizer = { name = "adam", lr = 1e-3 }'
         )
-    if not stage.online:
+    if not online:
         return
     for setting, given in {
         "accumulate": phase.accumulate > 1,
