@@ -41,8 +41,8 @@ class CsnnSTDP:
     """Trains the spiking convolution of ``extractor = "stdp_csnn"`` by competition of filters.
 
     Of each image one patch, drawn anew every time, at all places alike: the first filter that
-    reaches its threshold learns, and thresholds move so that filters fire at ``goal``. The rest of the
-    model stays as it is; as it has not learnt anything, scores are those of chance.
+    reaches its threshold learns, and thresholds move so that filters fire at ``goal``. The rest of
+    the model stays as it is; as it has not learnt anything, scores are those of chance.
 
     Args:
         rate: of weights.
@@ -55,7 +55,8 @@ class CsnnSTDP:
         Unsupported: the model has no such extractor.
     Source:
         Falez et al., IJCNN 2019; constants of Goupy, Tirilly and Bilasco, NeurIPS 2024,
-        whose stages are the passes of the training set. Their patches leave out the last rows and columns.
+        whose stages are the passes of the training set. Their patches leave out the last rows and
+        columns.
     """
 
     online = True
