@@ -127,8 +127,9 @@ class SoftHebb(Extractor):
 
     def _onward(self, at: int, u: Tensor) -> Tensor:
         level = LEVELS[at]
-        h = (u - u.mean(1, keepdim=True)).relu() ** level.power
-        return F.avg_pool2d(h, *level.pool) if level.average else F.max_pool2d(h, *level.pool)
+        h: Tensor = (u - u.mean(1, keepdim=True)).relu() ** level.power
+        pooled: Tensor = (F.avg_pool2d if level.average else F.max_pool2d)(h, *level.pool)
+        return pooled
 
 
 def _start(out: int, into: int, kernel: int) -> Tensor:

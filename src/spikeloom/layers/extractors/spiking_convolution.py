@@ -107,10 +107,12 @@ class SpikingConvolution(Extractor):
             filters, bias = whitening_filters(x)
             self.contrast_filter.copy_(filters)
             self.contrast_bias.copy_(bias)
-        seen = torch.cat([self._contrasts(part) for part in x.split(512)])
+        seen = x.new_empty(len(x), *self.least.shape)  # may be gigabytes: filled part by part
+        for part, into in zip(x.split(512), seen.split(512), strict=True):
+            into.copy_(self._contrasts(part))
         self.least.copy_(seen.amin(0))
         self.most.copy_(seen.amax(0))
-        for part in seen.split(512):  # in place: there may be gigabytes
+        for part in seen.split(512):
             part.copy_(latencies(spread(part, self.least, self.most)))
         return seen
 
