@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "graded_mlp": {"grades": 2, "hidden": [256, 128]},
     "nerf": {"coarse": 4, "fine": 2, "width": 32, "depth": 3, "density_noise": 1.0},
     "hetsyn_mlp": {"hidden": [256, 128], "v_threshold": 0.25},
+    "sleep": {"ratio": 1.0, "steps": 0},
     "spiking_mlp": {"hidden": [256, 128]},
     "stmixer": {"depth": 2},
     "sub_bit": {"period": 1},
@@ -73,10 +74,10 @@ Case = tuple[tuple[str, str], ...]  # kind and name of all that is not as in BAS
 
 
 def names(kind: str) -> list[str]:
-    """What is combined of a kind: of models one of each family."""
+    """What is combined of a kind: of models one of each family, of learners those by gradients."""
     if kind == "model":
         return [*(name for name, _ in FAMILIES.values()), RAYS]
-    found = [entry.name for entry in entries(kind)]
+    found = [entry.name for entry in entries(kind) if not getattr(entry.build, "online", False)]
     return [NONE, *(name for name in found if name != NONE)] if BASE[kind] == NONE else found
 
 
@@ -238,7 +239,8 @@ def page(found: dict[Case, str]) -> str:
         "Of models each family stands for its members. `eicil` is seen in its epochs without, and",
         "its epochs with back-propagation; `local_tandem` offline, with a teacher of the same",
         "model of rectifiers; `mpfd`, `distil_logits` and `distil_rates` with one of the same",
-        "model with real weights.",
+        "model with real weights. Learners that change the network themselves (`stdp`, `s2_stdp`,",
+        "`sleep_stdp`, ...) go with networks made for them alone, and are not in the tables.",
         "",
         "## Refused",
         "",

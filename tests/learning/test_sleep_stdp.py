@@ -156,7 +156,7 @@ def test_networks_that_it_cannot_train_are_refused():
         Readout().prepare(small("spiking_mlp"))
     with pytest.raises(ConfigError, match="sleep_stdp trains"):
         session.train(tiny(phase=run().model_dump(mode="json")["phase"]), None)
-    with pytest.raises(ConfigError, match="no parameter of ei_network has one"):
+    with pytest.raises(ConfigError, match="no parameters that gradients train"):
         session.train(tiny(model=run().model_dump(mode="json")["model"]), None)
     with pytest.raises(ConfigError, match='set optimizer = "none"'):
         session.train(run(phase__0__optimizer="sgd"), None)

@@ -133,8 +133,9 @@ def toward(
     Shape:
         weight [*], target [*] or a number -> [*]
     Example:
-        >>> toward(torch.tensor([25.0, -0.3, 0.01, 0.0]), 0.01, steps=3500).tolist()
-        [11.461..., -0.2137..., 0.0099..., 0.0]
+        >>> weight = torch.tensor([25.0, -0.3, 0.01, 0.0])
+        >>> [round(value, 3) for value in toward(weight, 0.01, steps=3500).tolist()]
+        [11.462, -0.214, 0.01, 0.0]
     """
     reference = torch.as_tensor(target, dtype=torch.float64)
     found = reference * exp64(decay**steps * ratio(weight, reference))
