@@ -133,7 +133,8 @@ class SoftHebb(Extractor):
 
 def _start(out: int, into: int, kernel: int) -> Tensor:
     fan = into * kernel * kernel
-    return torch.randn(out, into, kernel, kernel) * (GAIN / fan**0.5)
+    start: Tensor = torch.randn(out, into, kernel, kernel) * (GAIN / fan**0.5)
+    return start
 
 
 def _padded(x: Tensor, kernel: int) -> Tensor:
