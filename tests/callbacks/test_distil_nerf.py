@@ -80,6 +80,24 @@ def test_large_densities_count_less_in_other_spaces():
     assert found["alpha"] <= 2
 
 
+def test_colours_that_cannot_be_told_apart_count_little_as_they_are_seen():
+    student, teacher = model("relu"), model("relu")
+    with torch.no_grad():
+        for colour, net in ((30.0, teacher), (20.0, student)):
+            for field in (net.coarse, net.fine):
+                field.colour.module.bias += colour
+    raw, seen = (
+        float(
+            value_of(
+                DistilNeRF(density=0.0, colour_space=space, teacher=teacher), student, batch()
+            ).detach()
+        )
+        for space in ("raw", "rgb")
+    )
+    assert raw > 50
+    assert 0 <= seen < 1e-3
+
+
 def test_a_loss_asked_for_again_without_a_pass_adds_nothing():
     student, given = model(), batch()
     callback = DistilNeRF(teacher=model("relu"))
@@ -109,3 +127,5 @@ def test_arguments_out_of_range_are_refused():
         DistilNeRF(density=-1.0)
     with pytest.raises(ValueError, match="density_space"):
         DistilNeRF(density_space="log")
+    with pytest.raises(ValueError, match="colour_space"):
+        DistilNeRF(colour_space="hsv")

@@ -26,18 +26,20 @@ Asked = tuple[str, Tensor, Tensor, Field]  # name of the field, places, directio
 class DistilNeRF(Taught):
     """Pulls densities and colours of a radiance field to those of a teacher at the same points.
 
-    L = density mse(f(sigma_T), f(sigma_S)) + colour mse(c_T, c_S), summed over the coarse and the
-    fine field, each asked about the points that the student looked at.
+    L = density mse(f(sigma_T), f(sigma_S)) + colour mse(g(c_T), g(c_S)), summed over the coarse and
+    the fine field, each asked about the points that the student looked at.
 
     Densities and colours are those before the rectifier and the sigmoid. Raw densities reach
     hundreds and can drown all else; f may be log(1 + relu(sigma)), or the opacity of the point's
-    interval (without the last one, which is endless). Notes the three terms of the loss before
-    every epoch, on a few training rays.
+    interval (without the last one, which is endless). Raw colours do so too, most of them those of
+    points that nobody sees; g may be the sigmoid. Notes the three terms of the loss before every
+    epoch, on a few training rays.
 
     Args:
         density: weight of densities, >= 0.
         colour: weight of colours, >= 0.
         density_space: f: ``raw`` leaves densities as they are, ``log1p``, ``alpha``.
+        colour_space: g: ``raw`` leaves colours as they are, ``rgb`` is what is seen of them.
         samples: training rays that the noted terms are of.
         steps: of the teacher where they differ from the model's; 1 is enough for rectifiers.
         teacher: handed over by the run: see ``[teacher]``.
@@ -58,6 +60,7 @@ class DistilNeRF(Taught):
         density: float = 0.5,
         colour: float = 0.5,
         density_space: Space = "raw",
+        colour_space: Literal["raw", "rgb"] = "raw",
         samples: int = 64,
         steps: int | None = 1,
         teacher: nn.Module | None = None,
@@ -70,7 +73,9 @@ class DistilNeRF(Taught):
             )
         if density_space not in get_args(Space):
             raise ValueError(f"density_space is {density_space!r}; use one of {get_args(Space)}")
-        self.density, self.colour = density, colour
+        if colour_space not in ("raw", "rgb"):
+            raise ValueError(f"colour_space is {colour_space!r}; use 'raw' or 'rgb'")
+        self.density, self.colour, self.colour_space = density, colour, colour_space
         self.density_space, self.samples = density_space, samples
 
     def apply(self, model: nn.Module) -> None:
@@ -126,9 +131,12 @@ class DistilNeRF(Taught):
             with torch.no_grad():
                 other = teacher.ask(fields[name], place, view, T)
             ours, theirs = (self._seen(each.density, place) for each in (own, other))
-            density = F.mse_loss(ours, theirs)
-            total = total + torch.stack([density, F.mse_loss(wide(own.colour), wide(other.colour))])
+            colours = (self._shown(each.colour) for each in (own, other))
+            total = total + torch.stack([F.mse_loss(ours, theirs), F.mse_loss(*colours)])
         return total[0], total[1]
+
+    def _shown(self, colour: Tensor) -> Tensor:
+        return wide(colour) if self.colour_space == "raw" else wide(colour).sigmoid()
 
     def _seen(self, density: Tensor, place: Tensor) -> Tensor:
         density = wide(density)
