@@ -131,8 +131,8 @@ class DistilNeRF(Taught):
             with torch.no_grad():
                 other = teacher.ask(fields[name], place, view, T)
             ours, theirs = (self._seen(each.density, place) for each in (own, other))
-            colours = (self._shown(each.colour) for each in (own, other))
-            total = total + torch.stack([F.mse_loss(ours, theirs), F.mse_loss(*colours)])
+            colour = F.mse_loss(self._shown(own.colour), self._shown(other.colour))
+            total = total + torch.stack([F.mse_loss(ours, theirs), colour])
         return total[0], total[1]
 
     def _shown(self, colour: Tensor) -> Tensor:
