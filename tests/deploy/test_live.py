@@ -16,10 +16,11 @@ from spikeloom.registry import entries
 from tests.small import IMAGE, small
 
 T = 7
-# A file is no family, and rays are no images.
-MODELS = [e.name for e in entries("model") if e.name not in ("nir", "nerf")]
+# A file is no family, rays are no images, and some are shown one picture for all steps.
+OTHERS = ("nir", "nerf", "diehl_cook", "first_spike")
+MODELS = [e.name for e in entries("model") if e.name not in OTHERS]
 CELLS = ("hetsyn", "het_neu", "hom_neu", "hom_neu_alif")
-WHOLE = {"graded_mlp"}  # it keeps its stacks in lists
+WHOLE = {"graded_mlp", "ei_network"}  # stacks kept in lists, and one picture for all steps
 
 
 def pieces(net: nn.Module, x_seq: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from spikeloom.functional import audio, diehl_cook, encode
 from spikeloom.functional.decay import NO_DECAY, Decay, Value, euler, exponential, factor
+from spikeloom.functional.diehl_cook import shown
 from spikeloom.functional.dspike import Dspike
 from spikeloom.functional.ei_life import Lived, Slept, Woken, ei_live, ei_rates, ei_sleep, ei_wake
 from spikeloom.functional.ei_network import (
@@ -194,6 +195,7 @@ __all__ = [
     "recurrent_lif_step",
     "recurrent_lif_trace",
     "sequence",
+    "shown",
     "sources_of",
     "spike",
     "spike_attention",

@@ -96,7 +96,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         anywhere("two_pass", calls.hetsyn_lif, calls.spiking_objections),
         truth(functional.hetsyn_lif),
     ),
-    "shown": (cpu(shown.shown, shown.objections), truth(functional.diehl_cook.shown)),
+    "shown": (cpu(shown.shown, shown.objections), truth(functional.shown)),
     "ei_wake": (
         cpu(ei_network.ei_wake, ei_network.objections),
         truth(functional.ei_wake),
