@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from interleave import Column, in_turns, record, show
+from interleave import Column, in_turns, peak_bytes, record, show
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -177,6 +177,10 @@ def main() -> None:
     check(model, levels, given.steps)
     x = rays(given.rays)
     nets = {"plain": Plain(model, levels, given.steps), "spikeloom": Ours(model, given.steps)}
+    # The first one starts in memory that nobody has used; the second reuses what that left, so its
+    # own peak is at least what is found.
+    found = {name: peak_bytes(partial(train, nets[name], x)) for name in ("spikeloom", "plain")}
+    peaks = {name: None if peak is None else peak / 1e6 for name, peak in found.items()}
     for what, step in (("training step", train), ("rendering", look)):
         rows = in_turns(
             [Column(name, partial(step, net, x)) for name, net in nets.items()],
@@ -184,6 +188,8 @@ def main() -> None:
         )
         for row in rows:
             row.more["rays/s"] = 1e3 * given.rays / row.wall
+            if step is train:
+                row.more["peak MB"] = peaks[row.name]
         about = {"size": given.size, "neuron": given.neuron, "T": given.steps, "rays": given.rays}
         show(f"nerf, {what}, {given.size}, {given.neuron}, T = {given.steps}", rows)
         record(given.json, f"nerf {what}", about, rows)

@@ -42,6 +42,8 @@ TITLES = {
     "events": "Event-driven execution, one sample",
     "packed_codes": "Networks of one bit and less",
     "event_bp": "Spike-time gradients, T = 5, batch 50",
+    "nerf training step": "Radiance field of spikes, training step",
+    "nerf rendering": "Radiance field of spikes, rendering",
 }
 NOTED = {"workload", "machine", "name", "wall", "low", "high", "cpu", "kept", "rounds", "clean",
          "ratio", "more"}  # fmt: skip
