@@ -42,6 +42,11 @@ def to_scale(loss: Loss, value: Tensor) -> Tensor:
     return loss.scaled(value) if isinstance(loss, Objective) else value
 
 
+def bare(loss: Loss) -> Loss:
+    """The phase's loss itself: without the terms of callbacks, and not scaled."""
+    return loss.loss if isinstance(loss, Objective) else loss
+
+
 class Batch(NamedTuple):
     """Inputs [T, N, *] and targets: [N] classes, [N, K] probabilities, or [N, D] numbers."""
 

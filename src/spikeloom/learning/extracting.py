@@ -15,9 +15,9 @@ from spikeloom.learning.base import (
     Loss,
     Metrics,
     Noted,
-    Objective,
     Progress,
     Unsupported,
+    bare,
     to_scale,
 )
 from spikeloom.papers import Paper
@@ -156,5 +156,5 @@ def _silent(model: nn.Module, batch: Batch, loss: Loss) -> Metrics:
     """Metrics of a step that answers nothing."""
     assert isinstance(model, FirstSpikes)
     logits_seq: Tensor = model.weight.new_zeros(1, len(batch.y), model.groups.classes)
-    inner = loss.loss if isinstance(loss, Objective) else loss
+    inner = bare(loss)
     return Metrics(to_scale(loss, inner(logits_seq, batch.y)), logits_seq)

@@ -13,7 +13,7 @@ from spikeloom.functional.first_spike import (
 )
 from spikeloom.kernels import door
 from spikeloom.layers.first_spike import FirstSpikes
-from spikeloom.learning.base import Batch, Loss, Metrics, Objective, Progress, Unsupported, to_scale
+from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported, bare, to_scale
 
 _learn = door("first_spike_learn")
 
@@ -122,7 +122,7 @@ class FirstSpikeLearner:
         logits = scores(t, v, groups.classes)
         model.right += (logits.argmax(1) == batch.y).sum()
         model.seen += len(batch.y)
-        inner = loss.loss if isinstance(loss, Objective) else loss
+        inner = bare(loss)
         return Metrics(to_scale(loss, inner(logits[None], batch.y)), logits[None])
 
     def finish(self, model: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeloom.layers import Grades
 from spikeloom.layers.grades import PAPER
-from spikeloom.learning.base import Batch, Loss, Metrics, Noted, Objective, Progress, Unsupported
+from spikeloom.learning.base import Batch, Loss, Metrics, Noted, Progress, Unsupported, bare
 from spikeloom.registry import register
 
 
@@ -73,7 +73,7 @@ class MultiGrade:
 
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         grades = _grades(model)
-        inner = loss.loss if isinstance(loss, Objective) else loss
+        inner = bare(loss)
         if not getattr(inner, "numbers", False):
             raise Unsupported(
                 "mgdl learns what is left of numbers, which classes have not; take data of numbers "

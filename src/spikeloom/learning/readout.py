@@ -12,9 +12,9 @@ from spikeloom.learning.base import (
     Loss,
     Metrics,
     Noted,
-    Objective,
     Progress,
     Unsupported,
+    bare,
     to_scale,
 )
 from spikeloom.registry import register
@@ -125,7 +125,7 @@ class Readout:
     def step(self, model: nn.Module, batch: Batch, loss: Loss, progress: Progress) -> Metrics:
         _check(model)
         logits_seq = model(batch.x_seq)
-        inner = loss.loss if isinstance(loss, Objective) else loss
+        inner = bare(loss)
         return Metrics(to_scale(loss, inner(logits_seq, batch.y)), logits_seq)
 
     def finish(self, model: nn.Module) -> nn.Module:

@@ -19,7 +19,7 @@ from spikeloom.functional.sleep import PAPER, Mode
 from spikeloom.kernels import door
 from spikeloom.layers import EINetwork
 from spikeloom.layers.ei_network import ei_network_of, seed
-from spikeloom.learning.base import Batch, Loss, Metrics, Objective, Progress, to_scale
+from spikeloom.learning.base import Batch, Loss, Metrics, Progress, bare, to_scale
 from spikeloom.registry import register
 
 
@@ -150,7 +150,7 @@ class SleepSTDP:
         T, N = batch.x_seq.shape[:2]
         model.remember(lived, T * N)
         logits = model.model.readout(lived.counts.to(weight) / T)[None]  # type: ignore[operator]
-        inner = loss.loss if isinstance(loss, Objective) else loss
+        inner = bare(loss)
         return Metrics(to_scale(loss, inner(logits, batch.y)), logits)
 
     def finish(self, model: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from spikeloom.functional.diehl_cook import Learning
 from spikeloom.functional.plasticity import Bounds, PairSTDP
 from spikeloom.functional.plasticity.traces import Pairing
 from spikeloom.kernels import door
-from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported, to_scale
+from spikeloom.learning.base import Batch, Loss, Metrics, Progress, Unsupported, bare, to_scale
 from spikeloom.registry import register
 
 
@@ -78,7 +78,7 @@ class STDP:
         net.weight.copy_(found.w)
         net.theta.copy_(found.theta)
         model.count(found.counts, batch.y, self.assign)
-        return Metrics(to_scale(loss, loss_of(loss)(logits_seq, batch.y)), logits_seq)
+        return Metrics(to_scale(loss, bare(loss)(logits_seq, batch.y)), logits_seq)
 
     def finish(self, model: nn.Module) -> nn.Module:
         assert isinstance(model, _Counting)
@@ -125,9 +125,3 @@ class _Counting(nn.Module):
             self.full.fill_(True)
             self.answers.zero_()
             self.seen.zero_()
-
-
-def loss_of(loss: Loss) -> Loss:
-    """The phase's loss itself, without the terms of callbacks."""
-    inner: Loss = getattr(loss, "loss", loss)
-    return inner
