@@ -11,6 +11,7 @@
 
 #include "chosen.hpp"
 #include "events.hpp"
+#include "hash.hpp"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -38,13 +39,6 @@ template <>
 EventsKernel<double> kernel<double>() { return variant().wide; }
 template <>
 EventsKernel<float> kernel<float>() { return variant().narrow; }
-
-uint64_t mixed(uint64_t bits) {
-  bits += 0x9E3779B97F4A7C15u;
-  bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9u;
-  bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EBu;
-  return bits ^ (bits >> 31);
-}
 
 uint64_t drawn(uint64_t seed, std::initializer_list<int64_t> about) {
   uint64_t bits = mixed(seed);

@@ -4,7 +4,9 @@
 
 namespace {
 
-inline uint64_t mixed(uint64_t bits) {
+// SplitMix64, of a number or of a vector of them.
+template <class Bits>
+inline Bits mixed(Bits bits) {
   bits += 0x9E3779B97F4A7C15u;
   bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9u;
   bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EBu;

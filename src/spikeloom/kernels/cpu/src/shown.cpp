@@ -2,20 +2,13 @@
 // Additions are in the order of the truth, functional/diehl_cook.py.
 #include "shown.hpp"
 
+#include "hash.hpp"
 #include "lanes.hpp"
 
 namespace {
 
 constexpr int64_t QUADS = LANES / 2;  // 64-bit lanes
 typedef uint64_t vq __attribute__((vector_size(8 * QUADS)));
-
-template <class Bits>
-INLINE Bits mixed(Bits bits) {  // SplitMix64
-  bits = bits + 0x9E3779B97F4A7C15u;
-  bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9u;
-  bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EBu;
-  return bits ^ (bits >> 31);
-}
 
 template <class A>
 INLINE A smaller(A a, A b) { return a < b ? a : b; }
